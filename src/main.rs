@@ -1,0 +1,3 @@
+//! The `eva` program; everything is in the library.
+
+fn main() {}

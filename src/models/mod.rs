@@ -1,0 +1,29 @@
+//! Manifest in; verified files out.
+//!
+//! Owns the folder of models: what belongs there, where it comes from, whether it is whole.
+
+use std::path::PathBuf;
+
+/// The folder of models: `EVA_MODELS_DIR`, else `eva-voice/models` in the user's data folder.
+pub fn default_dir() -> PathBuf {
+    if let Some(dir) = std::env::var_os("EVA_MODELS_DIR") {
+        return dir.into();
+    }
+    let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).unwrap_or_else(|| {
+        PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".local/share")
+    });
+    data.join("eva-voice/models")
+}
+
+/// The recogniser for English, relative to the folder of models.
+pub const WHISPER_TINY_EN: &str = "whisper-tiny.en/ggml-tiny.en.bin";
+/// The multilingual recogniser.
+pub const WHISPER_BASE: &str = "whisper-base/ggml-base.bin";
+/// Voice activity.
+pub const SILERO_VAD: &str = "silero-vad/silero_vad.onnx";
+/// End of turn.
+pub const SMART_TURN: &str = "smart-turn/smart-turn-v3.2-cpu.onnx";
+/// The voice; its configuration lies beside it with `.json` appended.
+pub const VOICE_JOE: &str = "voices/en_US-joe-medium/en_US-joe-medium.onnx";
+/// The built-in brain.
+pub const BRAIN_QWEN: &str = "brain/qwen2.5-coder-0.5b-instruct-q4_k_m.gguf";

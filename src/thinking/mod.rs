@@ -1,0 +1,126 @@
+//! History and words in; a reply, sentence by sentence, out.
+//!
+//! In: a [`Prompt`]. Out: [`LlmEvent`]s, cut into speakable pieces by the sentence splitter. Owns the
+//! language model clients (any OpenAI-compatible server, or the built-in brain) and the history.
+//! Decides neither when to answer (`turn/`) nor how it sounds (`speaking/`).
+
+use tokio::sync::mpsc;
+
+use crate::ids::CallId;
+use crate::private::Private;
+
+/// Who said a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// The instructions.
+    System,
+    /// The person.
+    User,
+    /// EVA.
+    Assistant,
+}
+
+/// One message of the conversation as the model sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Who said it.
+    pub role: Role,
+    /// What was said; for EVA's own messages only what was heard.
+    pub content: Private<String>,
+}
+
+/// Everything a model needs for one reply.
+#[derive(Clone, Debug)]
+pub struct Prompt {
+    /// The call it belongs to: servers and the built-in brain keep its prefix cached.
+    pub call: CallId,
+    /// System message first, the person's newest words last.
+    pub messages: Vec<Message>,
+    /// The most tokens a reply may have.
+    pub max_tokens: u32,
+    /// Sampling temperature; 0 is greedy.
+    pub temperature: f32,
+}
+
+/// What a model sends back for one prompt.
+#[derive(Debug)]
+pub enum LlmEvent {
+    /// More text, as it came (any number of characters).
+    Text(Private<String>),
+    /// The reply is complete; nothing follows.
+    Done(Usage),
+    /// The reply failed; nothing follows. What came before stays valid.
+    Failed(LlmError),
+}
+
+/// What a reply cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Tokens of the prompt, as far as known.
+    pub prompt_tokens: u32,
+    /// Prompt tokens that came from a cache, as far as known.
+    pub cached_tokens: u32,
+    /// Tokens of the reply (for servers that do not say: the number of text events).
+    pub completion_tokens: u32,
+}
+
+/// Why a reply failed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum LlmError {
+    /// The server cannot be reached.
+    #[error("the language model's server at {url} does not answer: {reason}")]
+    Unreachable {
+        /// Its address.
+        url: String,
+        /// What the connection said.
+        reason: String,
+    },
+    /// The server refuses.
+    #[error("the language model's server refused the request ({status}): {reason}")]
+    Refused {
+        /// HTTP status.
+        status: u16,
+        /// What the server said, shortened.
+        reason: String,
+    },
+    /// Nothing came for too long.
+    #[error("the language model was silent for {0} s")]
+    Stalled(u64),
+    /// Too much to do.
+    #[error(transparent)]
+    Overloaded(#[from] OverloadedBrain),
+    /// The model itself failed.
+    #[error("the language model failed: {0}")]
+    Model(String),
+}
+
+/// The built-in brain has too many replies waiting.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the built-in language model has too many replies waiting; try again in a moment")]
+pub struct OverloadedBrain;
+
+/// How many events of one reply may wait to be read; a reader that is slower slows the model down.
+pub const EVENT_QUEUE: usize = 64;
+
+/// A language model: an OpenAI-compatible server, the built-in brain, and a scripted double in tests.
+///
+/// Methods return at once; the work happens elsewhere.
+pub trait Llm: Send + Sync {
+    /// Starts a reply. Dropping the receiver withdraws it.
+    fn reply(&self, prompt: Prompt) -> mpsc::Receiver<LlmEvent>;
+
+    /// Says what a prompt will begin with (history and the stable words so far), so that a model
+    /// with a cache can read it ahead. A hint: it may be ignored, and a newer one replaces it.
+    fn read_ahead(&self, prompt: Prompt) {
+        let _ = prompt;
+    }
+
+    /// The call is over: whatever is cached for it may go.
+    fn forget(&self, call: CallId) {
+        let _ = call;
+    }
+
+    /// The model's name, for people.
+    fn name(&self) -> String;
+}
