@@ -1,4 +1,36 @@
 //! EVA-Voice: a self-hosted real-time voice gateway.
+//!
+//! # The tour of one frame
+//!
+//! A call is one path that sound walks, 20 ms at a time, and the folders are its stations:
+//!
+//! 1. [`signaling`] takes a browser's offer over HTTP; [`gateway`] admits the call and starts its task.
+//! 2. [`rtc`]: a packet comes in on the one media port. STUN and its sender's address tell which call
+//!    it belongs to; DTLS-SRTP opens it; what leaves is RTP with Opus inside.
+//! 3. [`audio`]: the jitter buffer puts packets in order, libopus decodes straight to 16 kHz, what was
+//!    lost is recovered or concealed; what leaves are frames of 320 samples, continuous in time.
+//! 4. [`listening`]: Silero marks where the voice starts and pauses; Whisper makes words, partial ones
+//!    while the person speaks and final ones from the first hint of silence on; Smart Turn votes on
+//!    whether the turn is over.
+//! 5. [`turn`]: one pure state machine weighs marks, words and votes and says what to do: start a
+//!    reply behind the gate, commit the turn, release the reply, stop it when the person interrupts.
+//! 6. [`thinking`]: history and words go to a language model (any OpenAI-compatible server, or the
+//!    built-in brain); its stream is cut into pieces that can be spoken.
+//! 7. [`speaking`]: VITS turns a piece into sound, first chunk first, and knows when each word sounds.
+//! 8. [`call`]`::playout` queues the sound, knows what was sent and heard, and what is cut.
+//! 9. [`audio`] again: fades, Opus, one packet for each 20 ms slot.
+//! 10. [`rtc`] again: the packet leaves on the same call.
+//!
+//! [`call`] joins the stations: one task owns all state of a call by value. [`inference`] runs the
+//! models, each on a thread of its own, the most urgent work first. [`models`] fetches and verifies
+//! their files, [`engines`] starts and warms them. [`observability`] keeps one latency record a turn.
+//! [`headless`] is a caller without a browser, [`bench`] measures with it, [`cli`] is the command line.
+//!
+//! # Rules
+//!
+//! Stations never import each other; only [`call`] joins them. [`turn`] and [`audio`] are told the time
+//! and keep no clock. Every queue is bounded, every reply has an id, a foreign library is named in one
+//! place. `tests/architecture.rs` and clippy hold the rules that a machine can check.
 
 #![warn(missing_docs)]
 #![allow(clippy::disallowed_methods)]
@@ -7,8 +39,12 @@ pub mod audio;
 pub mod bench;
 pub mod call;
 pub mod cli;
+pub mod engines;
+pub mod gateway;
+pub mod headless;
 pub mod ids;
 pub mod inference;
+pub mod language;
 pub mod listening;
 pub mod models;
 pub mod observability;

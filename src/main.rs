@@ -1,3 +1,5 @@
 //! The `eva` program; everything is in the library.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    eva_voice::cli::main()
+}

@@ -1,1 +1,102 @@
-//! (to be written)
+//! Joins the stations for one call.
+//!
+//! In: a leg, the engines, settings. Out: a conversation. One task owns all state of the call by
+//! value; dropping it frees the call. [`run`] waits for whatever comes first (a packet, a mark, words,
+//! a piece of a reply, a deadline), tells the turn machine, and does what it says.
+
+mod client;
+mod ears;
+mod playout;
+mod reply;
+mod task;
+mod turn_sound;
+
+pub use client::{Event, Word};
+pub use task::run;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::language::Language;
+use crate::listening::Transcriber;
+use crate::listening::silero::VadEngine;
+use crate::listening::smart_turn::EndOfTurnEngine;
+use crate::speaking::Voice;
+use crate::thinking::Llm;
+use crate::thinking::history::default_system;
+use crate::turn::{self, At};
+
+/// The engines all calls share.
+#[derive(Clone)]
+pub struct Engines {
+    /// Voice activity.
+    pub vad: VadEngine,
+    /// End of turn.
+    pub end_of_turn: EndOfTurnEngine,
+    /// Speech to words.
+    pub transcriber: Arc<dyn Transcriber>,
+    /// The language model.
+    pub llm: Arc<dyn Llm>,
+    /// The voice.
+    pub voice: Arc<dyn Voice>,
+}
+
+/// What one call starts with.
+#[derive(Clone, Debug)]
+pub struct CallSettings {
+    /// What the person speaks.
+    pub language: Language,
+    /// Instructions to the language model; the language's own where `None`.
+    pub instructions: Option<String>,
+    /// The most tokens of a reply.
+    pub max_tokens: u32,
+    /// Sampling temperature.
+    pub temperature: f32,
+    /// The conversation's settings.
+    pub turn: turn::Settings,
+}
+
+impl Default for CallSettings {
+    fn default() -> Self {
+        Self {
+            language: Language::En,
+            instructions: None,
+            max_tokens: 200,
+            temperature: 0.4,
+            turn: turn::Settings::default(),
+        }
+    }
+}
+
+impl CallSettings {
+    /// Changes the language and what follows from it.
+    pub fn set_language(&mut self, language: Language) {
+        self.language = language;
+        self.turn.language = language;
+    }
+
+    /// The instructions in force.
+    pub fn instructions(&self) -> String {
+        self.instructions.clone().unwrap_or_else(|| default_system(self.language.code()).to_owned())
+    }
+}
+
+/// The call's clock: the one place that turns instants into time since the call began.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    began: Instant,
+}
+
+impl Clock {
+    fn now(self) -> At {
+        self.began.elapsed()
+    }
+
+    fn at(self, instant: Instant) -> At {
+        instant.saturating_duration_since(self.began)
+    }
+
+    fn instant(self, at: At) -> Instant {
+        self.began + at
+    }
+}

@@ -4,30 +4,28 @@
 //! end-of-turn probabilities (Smart Turn). Owns the recognising engines; decides nothing about the
 //! conversation (that is `turn/`), knows nothing of packets (that is `audio/`).
 
+pub mod mel;
+pub mod partials;
+pub mod silero;
+pub mod smart_turn;
+pub mod speech_marks;
+mod start;
+#[cfg(test)]
+pub(crate) mod test_sound;
+pub mod whisper;
+
+pub use start::StartError;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::oneshot;
 
+pub use crate::language::Language;
 use crate::private::Private;
 
 /// The sample rate of everything that listens, in Hz.
 pub const LISTENING_RATE: u32 = 16_000;
-
-/// The language of a call.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum Language {
-    /// English; the fast English-only recogniser.
-    #[default]
-    En,
-    /// French; the multilingual recogniser.
-    Fr,
-    /// Whatever the person speaks; the multilingual recogniser finds out.
-    Auto,
-}
 
 /// Why a pass over the sound is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

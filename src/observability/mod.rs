@@ -1,1 +1,39 @@
-//! (to be written)
+//! What happened in; logs and metrics out.
+//!
+//! In: one latency record per turn, calls that begin and end. Out: log lines (never a spoken word),
+//! Prometheus metrics, and the parts the clients are shown. Owns no state of a call.
+
+#![deny(missing_docs)]
+
+mod latency;
+mod metrics;
+
+pub use latency::{Milestone, Parts, TurnClock};
+pub use metrics::Metrics;
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+
+/// Starts logging to standard error. `RUST_LOG` overrides the level; `json` gives one JSON object a
+/// line for machines.
+pub fn start_logging(json: bool) {
+    start("info", json);
+}
+
+/// Starts logging of warnings and errors only: for commands that print a result.
+pub fn start_quiet_logging() {
+    start("warn", false);
+}
+
+fn start(level: &str, json: bool) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
+        EnvFilter::new(format!("warn,eva_voice={level},{}", crate::rtc::QUIET_LOGS))
+    });
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
+    // A second start in one process (tests) keeps the first.
+    let _ = if json { lines.json().try_init() } else { lines.with_target(false).try_init() };
+}

@@ -1,1 +1,53 @@
-//! (to be written)
+//! HTTP requests in; admitted calls and SDP answers out.
+//!
+//! Routes, authorisation and limits. Owns the listening socket and its TLS; never touches media.
+//! What is asked of a call goes through [`crate::gateway::Gateway`].
+
+mod auth;
+mod calls;
+mod errors;
+mod page;
+mod status;
+pub mod tls;
+
+pub use auth::Access;
+pub use errors::ApiError;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{delete, get, post};
+use tower_http::compression::CompressionLayer;
+
+use crate::gateway::Gateway;
+
+/// The largest request body. A browser's offer has some 3-8 KiB; SDP with many candidates fits too.
+pub const BODY_LIMIT: usize = 64 * 1024;
+
+/// What every route may use.
+#[derive(Clone)]
+pub struct Service {
+    /// The calls.
+    pub gateway: Arc<Gateway>,
+    /// Who may call.
+    pub access: Arc<Access>,
+}
+
+/// All routes.
+pub fn routes(service: Service) -> Router {
+    Router::new()
+        .route("/offer", post(calls::offer))
+        .route("/calls/{call_id}", delete(calls::hang_up))
+        .route("/health", get(status::health))
+        .route("/ready", get(status::ready))
+        .route("/info", get(status::info))
+        .route("/metrics", get(status::metrics))
+        .route("/", get(page::index))
+        .route("/{file}", get(page::file))
+        .fallback(errors::no_such_page)
+        .method_not_allowed_fallback(errors::wrong_method)
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(CompressionLayer::new())
+        .with_state(service)
+}

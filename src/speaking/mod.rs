@@ -3,6 +3,15 @@
 //! In: text to speak. Out: [`SpokenChunk`]s. Owns the voice engine (VITS) and text-to-phoneme
 //! conversion. Knows nothing of turns, packets or pacing.
 
+mod engine;
+mod phonemes;
+mod text;
+pub mod vits;
+
+pub use candle_core::Device;
+pub use engine::{StartError, VitsVoice};
+pub use phonemes::PhonemeError;
+
 use std::ops::Range;
 
 use tokio::sync::mpsc;

@@ -4,6 +4,13 @@
 //! language model clients (any OpenAI-compatible server, or the built-in brain) and the history.
 //! Decides neither when to answer (`turn/`) nor how it sounds (`speaking/`).
 
+pub mod builtin;
+pub mod discover;
+pub mod history;
+pub mod openai;
+pub mod sentences;
+pub mod server;
+
 use tokio::sync::mpsc;
 
 use crate::ids::CallId;
@@ -93,6 +100,21 @@ pub enum LlmError {
     /// The model itself failed.
     #[error("the language model failed: {0}")]
     Model(String),
+    /// An address or key that cannot be used.
+    #[error("{0}")]
+    Config(String),
+    /// The server does not have the model that was asked for.
+    #[error(
+        "the language model's server at {url} has no model named {model:?}; choose one of: {known}"
+    )]
+    UnknownModel {
+        /// Its address.
+        url: String,
+        /// The name that was asked for.
+        model: String,
+        /// The names it has, or that it has none.
+        known: String,
+    },
 }
 
 /// The built-in brain has too many replies waiting.

@@ -21,7 +21,7 @@ pub use words::{is_backchannel, looks_unfinished};
 use std::time::Duration;
 
 use crate::ids::{ReplyId, TurnId};
-use crate::listening::Language;
+use crate::language::Language;
 use crate::private::Private;
 
 /// Time since the call began.

@@ -2,7 +2,7 @@
 //!
 //! In: transcribed words. Out: judgements from closed lists per language. Pure.
 
-use crate::listening::Language;
+use crate::language::Language;
 
 /// Words after which an English speaker has not finished.
 const OPEN_EN: &[&str] = &[

@@ -1,0 +1,63 @@
+# `make` explains the targets. The binary is $(EVA); CARGO_TARGET_DIR moves it.
+
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+EVA := $(TARGET_DIR)/release/eva
+CARGO := cargo
+# Tools that scripts/setup.sh put there where the machine has none of its own.
+export PATH := $(PATH):$(CURDIR)/.venv/tools
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build models run test test-setup test-models test-rust test-browser lint bench clean
+
+help:
+	@echo 'make run      install what is missing, build, fetch the models, start the gateway'
+	@echo '              (options for it: make run ARGS="--listen 0.0.0.0:8484 --api-key KEY")'
+	@echo 'make setup    install what building needs and this machine lacks'
+	@echo 'make build    build the program: $(EVA)'
+	@echo 'make models   fetch and verify the models (about 650 MB, once)'
+	@echo 'make test     everything: lint, all tests with real models, the page in a browser'
+	@echo 'make lint     formatting, clippy, licences'
+	@echo 'make bench    voice-to-voice time of a call, as a table'
+	@echo 'make clean    remove what was built; the models stay'
+
+setup:
+	@scripts/setup.sh build
+
+build: setup
+	$(CARGO) build --release --locked
+
+models: build
+	$(EVA) models pull
+
+run: models
+	exec $(EVA) serve $(ARGS)
+
+bench: models
+	$(EVA) bench call --turns 12 --llm mock $(ARGS)
+
+test-setup:
+	@scripts/setup.sh test
+
+lint: test-setup
+	$(CARGO) fmt --check
+	$(CARGO) clippy --release --locked --all-targets -- -D warnings
+	$(CARGO) deny --locked check bans licenses sources
+
+test-models: build
+	$(EVA) models pull --all
+
+test-rust: test-setup test-models
+	$(CARGO) test --release --locked
+
+test-browser: test-setup test-models
+	@if [ -x tests/browser/run.sh ]; then EVA_BIN='$(abspath $(EVA))' tests/browser/run.sh; fi
+
+# One after the other: they share the cores, and the tests keep time.
+test:
+	$(MAKE) lint
+	$(MAKE) test-rust
+	$(MAKE) test-browser
+
+clean:
+	$(CARGO) clean
+	rm -rf .venv tests/browser/node_modules

@@ -1,0 +1,132 @@
+//! What the client is told: the `eva.*` events on the data channel, one JSON object a frame.
+//!
+//! Times of words are 48 kHz samples from `rtp_start`, the RTP timestamp of the reply's first packet,
+//! so that a browser can line them up with `getSynchronizationSources()`.
+
+use serde::Serialize;
+
+use crate::ids::{CallId, ReplyId, TurnId};
+use crate::observability::Parts;
+use crate::turn::State;
+
+/// One event to the client.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type")]
+pub enum Event<'a> {
+    /// The channel is open.
+    #[serde(rename = "eva.ready")]
+    Ready {
+        /// The call, for `DELETE /calls/{call_id}`.
+        call_id: CallId,
+        /// Name of the voice.
+        voice: &'a str,
+        /// Name of the language model.
+        brain: &'a str,
+        /// Language of the call.
+        language: crate::language::Language,
+    },
+    /// The person's words so far.
+    #[serde(rename = "eva.partial")]
+    Partial {
+        /// The words.
+        text: &'a str,
+    },
+    /// The person's words of a committed turn. A turn that was reopened comes again, with the same
+    /// id and more words.
+    #[serde(rename = "eva.final")]
+    Final {
+        /// The turn.
+        turn_id: TurnId,
+        /// The words.
+        text: &'a str,
+    },
+    /// A sentence of EVA's that begins to sound.
+    #[serde(rename = "eva.words")]
+    Words {
+        /// The reply.
+        reply_id: ReplyId,
+        /// The sentence.
+        text: &'a str,
+        /// Its words.
+        words: Vec<Word<'a>>,
+        /// RTP timestamp of the reply's first packet.
+        rtp_start: u32,
+    },
+    /// The reply was interrupted.
+    #[serde(rename = "eva.cut")]
+    Cut {
+        /// The reply.
+        reply_id: ReplyId,
+        /// What of it was heard.
+        heard_text: &'a str,
+        /// RTP timestamp at which it ends.
+        rtp_at: u32,
+    },
+    /// Who has the floor.
+    #[serde(rename = "eva.turn")]
+    Turn {
+        /// The state.
+        state: State,
+    },
+    /// How long the turn took.
+    #[serde(rename = "eva.latency")]
+    Latency {
+        /// The turn.
+        turn_id: TurnId,
+        /// The reply to it.
+        reply_id: ReplyId,
+        /// Its parts, milliseconds.
+        parts_ms: Parts,
+        /// Their sum.
+        total_ms: f64,
+    },
+    /// Something went wrong; the call goes on.
+    #[serde(rename = "eva.error")]
+    Error {
+        /// A stable word for programs.
+        code: &'a str,
+        /// A sentence for people.
+        message: &'a str,
+    },
+}
+
+/// A word and when it sounds.
+#[derive(Debug, Serialize)]
+pub struct Word<'a> {
+    /// The word as written.
+    pub text: &'a str,
+    /// First sample from `rtp_start`, 48 kHz.
+    pub start: u64,
+    /// Sample after the last.
+    pub end: u64,
+}
+
+impl Event<'_> {
+    /// The frame's text.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("events hold nothing that JSON cannot")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_flat_objects_with_their_name_as_type() {
+        let event = Event::Words {
+            reply_id: ReplyId(2),
+            text: "Hi there",
+            words: vec![Word { text: "Hi", start: 0, end: 4800 }],
+            rtp_start: 7,
+        };
+        assert_eq!(
+            event.to_json(),
+            r#"{"type":"eva.words","reply_id":2,"text":"Hi there","words":[{"text":"Hi","start":0,"end":4800}],"rtp_start":7}"#
+        );
+        assert_eq!(
+            Event::Turn { state: State::Hearing }.to_json(),
+            r#"{"type":"eva.turn","state":"hearing"}"#
+        );
+    }
+}

@@ -1,0 +1,261 @@
+//! The listening side of one call.
+//!
+//! In: RTP packets. Out: [`Heard`]: speech marks, words, votes. Joins `audio/` (packets to frames) and
+//! `listening/` (frames to marks and words); decides nothing.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::turn_sound::TurnSound;
+use super::{Clock, Engines};
+use crate::audio::HEARING_RATE;
+use crate::audio::jitter::JitterConfig;
+use crate::audio::sound_in::{RtpFields, SoundIn};
+use crate::listening::partials::Partials;
+use crate::listening::silero::VadStream;
+use crate::listening::smart_turn::EndOfTurn;
+use crate::listening::speech_marks::{MarksConfig, SpeechMark, SpeechMarks};
+use crate::listening::{
+    LISTENING_RATE, Language, ListenError, Pass, PassHandle, Transcriber, Transcript,
+};
+use crate::private::Private;
+use crate::rtc::RtpIn;
+use crate::turn::{At, PassId};
+
+// What `audio` gives is what `listening` takes.
+const _: () = assert!(HEARING_RATE == LISTENING_RATE);
+
+/// A first partial this long after the onset: there is a word to hear.
+const FIRST_PARTIAL: Duration = Duration::from_millis(250);
+/// Partials follow each other no faster than this.
+const PARTIAL_EVERY: Duration = Duration::from_millis(400);
+/// How far back arrival times are remembered: longer than any pause that ends a turn.
+const ARRIVALS: usize = 250;
+
+/// What was heard.
+#[derive(Debug)]
+pub(super) enum Heard {
+    /// A mark on the person's voice.
+    Mark(SpeechMark),
+    /// Words so far: what two hypotheses agree on, and all of the newest one.
+    Partial {
+        /// Agreed words.
+        stable: Private<String>,
+        /// The whole hypothesis.
+        whole: Private<String>,
+    },
+    /// The words of a final pass; `None` if it failed.
+    Final(PassId, Option<Transcript>),
+    /// The vote on a pass; `None` if the model failed.
+    Vote(PassId, Option<f32>),
+}
+
+/// The listening side of one call.
+pub(super) struct Ears {
+    input: SoundIn,
+    vad: VadStream,
+    marks: SpeechMarks,
+    pub(super) sound: TurnSound,
+    transcriber: Arc<dyn Transcriber>,
+    language: Language,
+    partial: PartialPasses,
+    finals: Option<(PassId, PassHandle)>,
+    vote: Option<(PassId, Vote)>,
+    engines: Engines,
+    /// First sample and arrival of the latest frames.
+    arrivals: VecDeque<(u64, At)>,
+}
+
+/// A vote under way. Dropping it withdraws it.
+type Vote = oneshot::Receiver<Result<EndOfTurn, ListenError>>;
+
+/// Partial passes of the open turn.
+#[derive(Default)]
+struct PartialPasses {
+    /// When the next one is due; `None` while nobody speaks.
+    due: Option<At>,
+    running: Option<(At, PassHandle)>,
+    words: Partials,
+}
+
+impl Ears {
+    pub(super) fn new(engines: &Engines, language: Language) -> Self {
+        Self {
+            input: SoundIn::new(JitterConfig::default()).expect("libopus decodes 16 kHz mono"),
+            vad: engines.vad.stream(),
+            marks: SpeechMarks::new(MarksConfig::default()),
+            sound: TurnSound::default(),
+            transcriber: engines.transcriber.clone(),
+            language,
+            partial: PartialPasses::default(),
+            finals: None,
+            vote: None,
+            engines: engines.clone(),
+            arrivals: VecDeque::with_capacity(ARRIVALS),
+        }
+    }
+
+    /// Takes a packet that arrived at `at`.
+    pub(super) fn packet(&mut self, at: At, packet: RtpIn) {
+        let RtpIn { sequence, timestamp, payload, .. } = packet;
+        // One leg carries one source.
+        self.input.push(at, RtpFields { ssrc: 0, sequence, timestamp, payload });
+        self.take_frames(at);
+    }
+
+    /// Moves what is due from the jitter buffer on, and starts a partial when it is time.
+    pub(super) fn wake(&mut self, now: At) {
+        self.take_frames(now);
+        if self.partial.due.is_some_and(|due| due <= now) && self.partial.running.is_none() {
+            self.partial.due = Some(now + PARTIAL_EVERY);
+            let sound = self.sound.of_turn().to_vec();
+            let pass = self.transcriber.transcribe(sound, self.language, Pass::Partial);
+            self.partial.running = Some((now, pass));
+        }
+    }
+
+    /// When to call [`Self::wake`].
+    pub(super) fn poll_timeout(&self) -> Option<At> {
+        let partial = self.partial.due.filter(|_| self.partial.running.is_none());
+        [self.input.poll_timeout(), partial].into_iter().flatten().min()
+    }
+
+    fn take_frames(&mut self, now: At) {
+        while let Some(frame) = self.input.poll_frame(now) {
+            if self.arrivals.len() == ARRIVALS {
+                self.arrivals.pop_front();
+            }
+            self.arrivals.push_back((self.sound.end(), frame.arrived));
+            self.sound.push(&frame.samples);
+            self.vad.push(&frame.samples);
+        }
+    }
+
+    /// When the frame that holds a sample arrived.
+    pub(super) fn arrival(&self, sample: u64) -> At {
+        let frame = self.arrivals.iter().rev().find(|(start, _)| *start <= sample);
+        frame.or(self.arrivals.front()).map_or(At::ZERO, |(_, at)| *at)
+    }
+
+    /// The person's voice started at this sample: the open turn's sound begins, partials too.
+    pub(super) fn voice_started(&mut self, now: At, onset: u64) {
+        self.sound.open(onset);
+        self.partial.due = Some(now + FIRST_PARTIAL);
+    }
+
+    /// The person's voice goes on.
+    pub(super) fn voice_resumed(&mut self, now: At) {
+        self.partial.due.get_or_insert(now + FIRST_PARTIAL);
+    }
+
+    /// Starts the final pass over the open turn's sound, and the vote on it.
+    pub(super) fn start_pass(&mut self, pass: PassId) {
+        self.partial.due = None;
+        self.partial.running = None;
+        let sound = self.sound.of_turn().to_vec();
+        self.finals = Some((pass, self.transcriber.transcribe(sound, self.language, Pass::Final)));
+        self.vote = match self.engines.end_of_turn.judge(self.sound.for_vote().to_vec()) {
+            Ok(vote) => Some((pass, vote)),
+            Err(error) => {
+                tracing::warn!(%error, "the turn is judged without a vote");
+                None
+            }
+        };
+    }
+
+    /// Withdraws a pass and its vote.
+    pub(super) fn drop_pass(&mut self, pass: PassId) {
+        self.finals.take_if(|(running, _)| *running == pass);
+        self.vote.take_if(|(running, _)| *running == pass);
+    }
+
+    /// The open turn is over, one way or the other.
+    pub(super) fn turn_over(&mut self) {
+        self.partial = PartialPasses::default();
+    }
+
+    /// Waits for the next thing heard. Cancel-safe.
+    pub(super) async fn next(&mut self, clock: Clock) -> Heard {
+        loop {
+            if let Some(mark) = self.marks.poll_mark() {
+                return Heard::Mark(mark);
+            }
+            tokio::select! {
+                biased;
+                window = self.vad.next() => self.marks.handle(window),
+                result = of_pass(&mut self.finals) => {
+                    let (pass, words) = result;
+                    return Heard::Final(pass, words);
+                }
+                result = of_vote(&mut self.vote) => {
+                    let (pass, vote) = result;
+                    return Heard::Vote(pass, vote);
+                }
+                (started, words) = of_partial(&mut self.partial.running) => {
+                    if let Some(heard) = self.partial_words(clock.now(), started, words) {
+                        return heard;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes a partial's words and plans the next: a recogniser that is slow is asked less often.
+    fn partial_words(&mut self, now: At, started: At, words: Option<Transcript>) -> Option<Heard> {
+        let took = now.saturating_sub(started);
+        if self.partial.due.is_some() {
+            self.partial.due = Some(started + PARTIAL_EVERY.max(took * 2));
+        }
+        let words = words?;
+        self.partial.words.hear(&words.text);
+        Some(Heard::Partial {
+            stable: self.partial.words.stable(),
+            whole: self.partial.words.text(),
+        })
+    }
+}
+
+async fn of_pass(slot: &mut Option<(PassId, PassHandle)>) -> (PassId, Option<Transcript>) {
+    let Some((pass, handle)) = slot else { return std::future::pending().await };
+    let result = (&mut handle.result).await;
+    let pass = *pass;
+    *slot = None;
+    (pass, told(result))
+}
+
+async fn of_partial(slot: &mut Option<(At, PassHandle)>) -> (At, Option<Transcript>) {
+    let Some((started, handle)) = slot else { return std::future::pending().await };
+    let result = (&mut handle.result).await;
+    let started = *started;
+    *slot = None;
+    (started, told(result))
+}
+
+async fn of_vote(slot: &mut Option<(PassId, Vote)>) -> (PassId, Option<f32>) {
+    let Some((pass, vote)) = slot else { return std::future::pending().await };
+    let result = vote.await;
+    let pass = *pass;
+    *slot = None;
+    (pass, result.ok().and_then(Result::ok).map(|vote| vote.probability))
+}
+
+/// The transcript, or a log line that says why there is none.
+fn told(
+    result: Result<Result<Transcript, ListenError>, oneshot::error::RecvError>,
+) -> Option<Transcript> {
+    match result {
+        Ok(Ok(words)) => Some(words),
+        Ok(Err(ListenError::Withdrawn)) => None,
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "no words from this pass");
+            None
+        }
+        Err(_) => {
+            tracing::error!("the recogniser broke in this pass");
+            None
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! The making of one reply: tokens to pieces to sound.
+//!
+//! In: a prompt. Out: [`Made`]: text pieces and 48 kHz sound with word times, in order. Joins
+//! `thinking/` and `speaking/`; knows nothing of playout or turns. Dropping it withdraws the reply.
+
+use std::collections::VecDeque;
+
+use tokio::sync::mpsc;
+
+use super::Engines;
+use crate::audio::WIRE_RATE;
+use crate::audio::resample::Resampler;
+use crate::ids::ReplyId;
+use crate::inference::Urgency;
+use crate::private::Private;
+use crate::speaking::{SpeakError, Speech, SpokenChunk, WordSpan};
+use crate::thinking::sentences::{Piece, Splitter};
+use crate::thinking::{LlmError, LlmEvent, Prompt};
+
+/// Sound below this is not heard: -50 dBFS.
+const INAUDIBLE: f32 = 0.003_16;
+/// What is left of a sentence's silent beginning, seconds: the breath before the word.
+const LEAD_IN_S: f32 = 0.01;
+/// Pieces that may wait for the voice; the model waits beyond that.
+const WAITING_PIECES: usize = 16;
+
+/// What became of a reply.
+#[derive(Debug)]
+pub(super) enum Made {
+    /// The first token came.
+    FirstToken,
+    /// A piece of text is complete.
+    Piece,
+    /// Sound of the sentence that is being spoken.
+    Sound(Sound),
+    /// The language model failed; what was made before stays.
+    Failed(LlmError),
+    /// All sound has been made.
+    Finished,
+}
+
+/// A stretch of 48 kHz sound.
+#[derive(Debug)]
+pub(super) struct Sound {
+    /// The samples.
+    pub pcm: Vec<f32>,
+    /// With the first stretch of a sentence: the sentence.
+    pub sentence: Option<Sentence>,
+}
+
+/// A sentence and when its words sound.
+#[derive(Clone, Debug)]
+pub(super) struct Sentence {
+    /// The text as written.
+    pub text: Private<String>,
+    /// Words, in 48 kHz samples from the sentence's first.
+    pub words: Vec<WordSpan>,
+}
+
+/// One reply in the making.
+pub(super) struct ReplyMaker {
+    pub(super) id: ReplyId,
+    engines: Engines,
+    tokens: Option<mpsc::Receiver<LlmEvent>>,
+    splitter: Splitter,
+    pieces: VecDeque<String>,
+    speaking: Option<Speaking>,
+    seen_token: bool,
+    /// A sentence of EVA's own was added.
+    apologised: bool,
+    seen_sound: bool,
+    /// Things to tell before anything new is waited for.
+    ready: VecDeque<Made>,
+    finished: bool,
+}
+
+/// The sentence under way.
+struct Speaking {
+    text: String,
+    chunks: mpsc::Receiver<Result<SpokenChunk, SpeakError>>,
+    rate: u32,
+    resampler: Resampler,
+    /// Samples cut off its silent beginning, at the voice's rate; `None` until sound was found.
+    trimmed: Option<usize>,
+    words: Vec<WordSpan>,
+    announced: bool,
+}
+
+impl ReplyMaker {
+    /// Starts a reply to a prompt.
+    pub(super) fn start(id: ReplyId, engines: &Engines, prompt: Prompt) -> Self {
+        let tokens = engines.llm.reply(prompt);
+        Self::new(id, engines, Some(tokens))
+    }
+
+    fn new(id: ReplyId, engines: &Engines, tokens: Option<mpsc::Receiver<LlmEvent>>) -> Self {
+        Self {
+            id,
+            engines: engines.clone(),
+            tokens,
+            splitter: Splitter::new(),
+            pieces: VecDeque::new(),
+            speaking: None,
+            seen_token: false,
+            apologised: false,
+            seen_sound: false,
+            ready: VecDeque::new(),
+            finished: false,
+        }
+    }
+
+    /// Adds a sentence of EVA's own (an apology) behind what the model said.
+    pub(super) fn say(&mut self, text: &str) {
+        self.pieces.push_back(text.to_owned());
+        self.apologised = true;
+        self.finished = false;
+    }
+
+    /// Whether the model has said nothing so far.
+    pub(super) fn is_empty(&self) -> bool {
+        !self.seen_token
+    }
+
+    /// Whether [`Self::say`] was used: one apology is enough.
+    pub(super) fn has_apologised(&self) -> bool {
+        self.apologised
+    }
+
+    /// Waits for the next thing made. Cancel-safe. Never resolves after [`Made::Finished`].
+    pub(super) async fn next(&mut self) -> Made {
+        loop {
+            if let Some(made) = self.ready.pop_front() {
+                return made;
+            }
+            self.speak_next();
+            if self.tokens.is_none() && self.speaking.is_none() {
+                if self.finished {
+                    return std::future::pending().await;
+                }
+                self.finished = true;
+                return Made::Finished;
+            }
+            let room = self.pieces.len() < WAITING_PIECES;
+            tokio::select! {
+                event = from_model(&mut self.tokens), if room => self.take_event(event),
+                chunk = from_voice(&mut self.speaking) => self.take_chunk(chunk),
+            }
+        }
+    }
+
+    fn speak_next(&mut self) {
+        if self.speaking.is_some() {
+            return;
+        }
+        let Some(text) = self.pieces.pop_front() else { return };
+        let urgency = if self.seen_sound { Urgency::Later } else { Urgency::Now };
+        let speech = Speech { reply: self.id, text: Private::new(text.clone()), urgency };
+        let voice = &self.engines.voice;
+        self.speaking = Some(Speaking {
+            text,
+            chunks: voice.speak(speech),
+            rate: voice.sample_rate(),
+            resampler: Resampler::new(voice.sample_rate(), WIRE_RATE)
+                .expect("a voice has a rate that sound can have"),
+            trimmed: None,
+            words: Vec::new(),
+            announced: false,
+        });
+    }
+
+    fn take_event(&mut self, event: Option<LlmEvent>) {
+        match event {
+            Some(LlmEvent::Text(text)) => {
+                if !self.seen_token && !text.reveal().trim().is_empty() {
+                    self.seen_token = true;
+                    self.ready.push_back(Made::FirstToken);
+                }
+                let pieces = self.splitter.push(text.reveal());
+                self.take_pieces(pieces);
+            }
+            Some(LlmEvent::Done(_)) => self.model_ended(),
+            Some(LlmEvent::Failed(error)) => {
+                self.model_ended();
+                self.ready.push_back(Made::Failed(error));
+            }
+            None => {
+                self.model_ended();
+                let why = "it ended without a word".to_owned();
+                self.ready.push_back(Made::Failed(LlmError::Model(why)));
+            }
+        }
+    }
+
+    fn model_ended(&mut self) {
+        self.tokens = None;
+        let rest = self.splitter.finish();
+        self.take_pieces(rest);
+    }
+
+    fn take_pieces(&mut self, pieces: impl IntoIterator<Item = Piece>) {
+        for piece in pieces {
+            self.pieces.push_back(piece.text);
+            self.ready.push_back(Made::Piece);
+        }
+    }
+
+    fn take_chunk(&mut self, chunk: Option<Result<SpokenChunk, SpeakError>>) {
+        let Some(speaking) = &mut self.speaking else { return };
+        match chunk {
+            Some(Ok(chunk)) => {
+                let last = chunk.last;
+                if let Some(sound) = speaking.take(chunk) {
+                    self.seen_sound = true;
+                    self.ready.push_back(Made::Sound(sound));
+                }
+                if last {
+                    self.speaking = None;
+                }
+            }
+            Some(Err(error)) => {
+                tracing::warn!(%error, "a sentence was not spoken");
+                self.speaking = None;
+            }
+            // Nothing in it could be spoken, or the voice broke: the reply goes on.
+            None => self.speaking = None,
+        }
+    }
+}
+
+impl Speaking {
+    /// Trims the silent beginning, resamples, and attaches the sentence to its first sound.
+    fn take(&mut self, mut chunk: SpokenChunk) -> Option<Sound> {
+        if !chunk.words.is_empty() {
+            self.words = std::mem::take(&mut chunk.words);
+        }
+        let mut samples = &chunk.pcm[..];
+        if self.trimmed.is_none() {
+            let lead_in = (LEAD_IN_S * self.rate as f32) as usize;
+            let onset = samples.iter().position(|sample| sample.abs() > INAUDIBLE);
+            match onset {
+                Some(onset) => {
+                    let cut = onset.saturating_sub(lead_in);
+                    self.trimmed = Some(cut);
+                    samples = &samples[cut..];
+                }
+                None if chunk.last => return None,
+                None => {
+                    // A whole chunk of silence before the first word: its words shift by it.
+                    shift(&mut self.words, samples.len());
+                    return None;
+                }
+            }
+        }
+        let mut pcm = Vec::with_capacity(samples.len() * 3);
+        self.resampler.push(samples, &mut pcm);
+        if chunk.last {
+            self.resampler.finish(&mut pcm);
+        }
+        let sentence = (!self.announced).then(|| {
+            self.announced = true;
+            shift(&mut self.words, self.trimmed.unwrap_or(0));
+            let ratio = f64::from(WIRE_RATE) / f64::from(self.rate);
+            let scaled = |at: usize| (at as f64 * ratio) as usize;
+            let words = self.words.drain(..).map(|word| WordSpan {
+                samples: scaled(word.samples.start)..scaled(word.samples.end),
+                text: word.text,
+            });
+            Sentence { text: Private::new(self.text.clone()), words: words.collect() }
+        });
+        Some(Sound { pcm, sentence })
+    }
+}
+
+fn shift(words: &mut [WordSpan], by: usize) {
+    for word in words {
+        word.samples = word.samples.start.saturating_sub(by)..word.samples.end.saturating_sub(by);
+    }
+}
+
+async fn from_model(tokens: &mut Option<mpsc::Receiver<LlmEvent>>) -> Option<LlmEvent> {
+    match tokens {
+        Some(tokens) => tokens.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn from_voice(speaking: &mut Option<Speaking>) -> Option<Result<SpokenChunk, SpeakError>> {
+    match speaking {
+        Some(speaking) => speaking.chunks.recv().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,377 @@
+//! The task of one call.
+
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::client::{Event, Word};
+use super::ears::{Ears, Heard};
+use super::playout::{Note, Playout};
+use super::reply::{Made, ReplyMaker, Sentence};
+use super::{CallSettings, Clock, Engines};
+use crate::audio::opus::EncoderConfig;
+use crate::audio::pacer::Pacer;
+use crate::audio::sound_out::SoundOut;
+use crate::ids::{CallId, ReplyId, TurnId};
+use crate::language::Language;
+use crate::listening::speech_marks::SpeechMark;
+use crate::observability::{Metrics, Milestone, TurnClock};
+use crate::private::Private;
+use crate::rtc::{LegEvent, LegSender, WebLeg};
+use crate::thinking::history::History;
+use crate::thinking::{LlmError, Prompt};
+use crate::turn::{Action, At, Input, State, TurnMachine};
+
+/// A call that is not connected by then will not be.
+const CONNECT_WITHIN: Duration = Duration::from_secs(20);
+
+/// Runs a call to its end: the caller hangs up or vanishes, or `ended` is cancelled.
+pub async fn run(
+    id: CallId,
+    leg: WebLeg,
+    engines: Engines,
+    settings: CallSettings,
+    ended: CancellationToken,
+) {
+    let (sender, mut events) = leg.split();
+    tracing::info!(call = %id, "call begins");
+    let began = Instant::now();
+    let mut call = Call::new(id, sender, &engines, settings);
+    loop {
+        let wake = call.clock.instant(call.next_wake());
+        tokio::select! {
+            biased;
+            () = ended.cancelled() => break,
+            event = events.next() => if !call.leg_event(event) { break },
+            () = tokio::time::sleep_until(wake.into()) => if !call.wake() { break },
+            heard = call.ears.next(call.clock) => call.heard(heard),
+            made = made(&mut call.reply, call.playout.has_room()) => call.made(made),
+        }
+        call.act();
+    }
+    call.end().await;
+    let seconds = began.elapsed().as_secs();
+    tracing::info!(call = %id, seconds, "call ended");
+}
+
+async fn made(reply: &mut Option<ReplyMaker>, room: bool) -> Made {
+    match reply {
+        Some(reply) if room => reply.next().await,
+        _ => std::future::pending().await,
+    }
+}
+
+/// All state of one call.
+struct Call {
+    id: CallId,
+    clock: Clock,
+    leg: LegSender,
+    engines: Engines,
+    settings: CallSettings,
+    ears: Ears,
+    turn: TurnMachine,
+    history: History,
+    reply: Option<ReplyMaker>,
+    playout: Playout,
+    pacer: Pacer,
+    record: Record,
+}
+
+/// What the call keeps for its latency records and clients.
+#[derive(Default)]
+struct Record {
+    connected: bool,
+    turn: Option<TurnId>,
+    clock: TurnClock,
+}
+
+impl Call {
+    fn new(id: CallId, leg: LegSender, engines: &Engines, settings: CallSettings) -> Self {
+        let clock = Clock { began: Instant::now() };
+        let out = SoundOut::new(EncoderConfig::default(), rand::random())
+            .expect("libopus encodes 48 kHz mono");
+        Self {
+            id,
+            clock,
+            leg,
+            ears: Ears::new(engines, settings.language),
+            turn: TurnMachine::new(settings.turn.clone()),
+            history: History::new(settings.instructions()),
+            reply: None,
+            playout: Playout::new(out),
+            pacer: Pacer::new(At::ZERO),
+            record: Record::default(),
+            engines: engines.clone(),
+            settings,
+        }
+    }
+
+    /// When something is due without anything happening.
+    fn next_wake(&self) -> At {
+        let turn = self.turn.poll_timeout().map(|(at, _)| at);
+        let others = [self.ears.poll_timeout(), turn].into_iter().flatten();
+        others.fold(self.pacer.next_due(), At::min)
+    }
+
+    /// Does what is due now; false when the call is over.
+    fn wake(&mut self) -> bool {
+        let now = self.clock.now();
+        let due = self.pacer.due(now);
+        self.playout.skip(due.skip);
+        for _ in 0..due.send {
+            self.tick(now);
+        }
+        self.ears.wake(now);
+        self.turn.handle_timeout(now);
+        self.record.connected || now < CONNECT_WITHIN
+    }
+
+    /// Sends the next 20 ms.
+    fn tick(&mut self, now: At) {
+        let (packet, notes) = self.playout.tick();
+        if let Some(packet) = packet {
+            self.leg.send_opus(packet.payload, packet.timestamp48, packet.marker);
+        }
+        for note in notes {
+            self.note(now, note);
+        }
+    }
+
+    fn note(&mut self, now: At, note: Note) {
+        match note {
+            Note::Sounds(reply) => {
+                self.record.clock.pass(Milestone::Wire, now);
+                self.ears.sound.settle();
+                self.tell_latency(reply);
+                self.turn.handle(now, Input::ReplySounds { reply });
+            }
+            Note::Sentence { reply, sentence, rtp_start } => {
+                self.tell_words(reply, &sentence, rtp_start);
+            }
+            Note::Ended(reply, text) => {
+                self.history.assistant(reply, text.reveal());
+                self.reply = None;
+                self.turn.handle(now, Input::ReplyEnded { reply });
+            }
+        }
+    }
+
+    /// Takes what the leg brings; false when the call is over.
+    fn leg_event(&mut self, event: Option<LegEvent>) -> bool {
+        match event {
+            Some(LegEvent::Connected) => self.record.connected = true,
+            Some(LegEvent::ChannelOpen) => self.tell_ready(),
+            Some(LegEvent::Rtp(packet)) => {
+                let at = self.clock.at(packet.arrived);
+                self.ears.packet(at, packet);
+            }
+            // Clients have nothing to say yet; what they send is no error.
+            Some(LegEvent::Text(_)) => {}
+            Some(LegEvent::Closed(reason)) => {
+                tracing::info!(call = %self.id, ?reason, "the caller is gone");
+                return false;
+            }
+            None => return false,
+        }
+        true
+    }
+
+    fn heard(&mut self, heard: Heard) {
+        let now = self.clock.now();
+        match heard {
+            Heard::Mark(mark) => self.mark(now, mark),
+            Heard::Partial { stable, whole } => {
+                self.tell(&Event::Partial { text: whole.reveal() });
+                if !stable.reveal().is_empty() {
+                    self.engines.llm.read_ahead(self.prompt(&stable));
+                }
+                self.turn.handle(now, Input::PartialWords { words: whole });
+            }
+            Heard::Final(pass, Some(words)) => {
+                self.record.clock.pass_again(Milestone::Words, now);
+                self.turn.handle(now, Input::FinalWords { pass, words: words.text });
+            }
+            Heard::Final(pass, None) => self.turn.handle(now, Input::PassFailed { pass }),
+            Heard::Vote(pass, Some(probability)) => {
+                self.turn.handle(now, Input::EndOfTurn { pass, probability });
+            }
+            Heard::Vote(_, None) => {}
+        }
+    }
+
+    fn mark(&mut self, now: At, mark: SpeechMark) {
+        let input = match mark {
+            SpeechMark::Started { at_sample: onset } => {
+                self.ears.voice_started(now, onset);
+                Input::SpeechStarted { onset: self.ears.arrival(onset).min(now) }
+            }
+            SpeechMark::FirstSilence { .. } => Input::SilenceHint,
+            SpeechMark::Resumed { .. } => {
+                self.ears.voice_resumed(now);
+                Input::SpeechResumed
+            }
+            SpeechMark::Paused { last_voiced_sample, .. } => {
+                let last_voiced = self.ears.arrival(last_voiced_sample);
+                self.record.clock = TurnClock::default();
+                self.record.clock.pass(Milestone::SpeechEnd, last_voiced);
+                self.record.clock.pass(Milestone::Pause, now);
+                Input::Paused { last_voiced }
+            }
+        };
+        self.turn.handle(now, input);
+    }
+
+    fn made(&mut self, made: Made) {
+        let now = self.clock.now();
+        let Some(reply) = &mut self.reply else { return };
+        let id = reply.id;
+        match made {
+            Made::FirstToken => self.record.clock.pass(Milestone::FirstToken, now),
+            Made::Piece => self.record.clock.pass(Milestone::FirstPiece, now),
+            Made::Sound(sound) => {
+                self.record.clock.pass(Milestone::FirstSound, now);
+                self.playout.queue(id, sound);
+            }
+            Made::Failed(error) => self.apologise(&error),
+            Made::Finished if reply.is_empty() && !reply.has_apologised() => {
+                self.apologise(&LlmError::Model("the reply was empty".to_owned()));
+            }
+            Made::Finished => self.playout.complete(id),
+        }
+    }
+
+    /// Says that the language model failed, instead of falling silent.
+    fn apologise(&mut self, error: &LlmError) {
+        tracing::warn!(call = %self.id, %error, "a reply failed");
+        Metrics::reply_failed();
+        let message = format!("EVA could not think of an answer: {error}.");
+        self.tell(&Event::Error { code: "brain_failed", message: &message });
+        if let Some(reply) = &mut self.reply {
+            reply.say(apology(self.settings.language, reply.is_empty()));
+        }
+    }
+
+    /// Does what the turn machine says.
+    fn act(&mut self) {
+        while let Some(action) = self.turn.poll_action() {
+            match action {
+                Action::StartPass { pass } => self.ears.start_pass(pass),
+                Action::DropPass { pass } => self.ears.drop_pass(pass),
+                Action::StartReply { reply, words } => self.start_reply(reply, &words),
+                Action::Release { reply } => self.playout.release(reply),
+                Action::Withdraw { reply } => {
+                    self.drop_reply(reply);
+                    self.playout.withdraw(reply);
+                }
+                Action::Commit { turn, words } => self.commit(turn, &words),
+                Action::Reopen { turn } => {
+                    tracing::debug!(call = %self.id, turn = turn.0, "the turn goes on");
+                    self.history.reopen();
+                    self.ears.sound.reopen();
+                }
+                Action::Discard => {
+                    self.ears.sound.discard();
+                    self.ears.turn_over();
+                    self.tell(&Event::Partial { text: "" });
+                }
+                Action::Duck => self.playout.duck(),
+                Action::Unduck => self.playout.unduck(),
+                Action::Stop { reply } => self.stop(reply),
+                Action::Show(state) => self.tell(&Event::Turn { state }),
+            }
+        }
+    }
+
+    fn start_reply(&mut self, id: ReplyId, words: &Private<String>) {
+        self.playout.begin(id);
+        self.reply = Some(ReplyMaker::start(id, &self.engines, self.prompt(words)));
+    }
+
+    fn prompt(&self, words: &Private<String>) -> Prompt {
+        Prompt {
+            call: self.id,
+            messages: self.history.prompt_with(words.reveal()),
+            max_tokens: self.settings.max_tokens,
+            temperature: self.settings.temperature,
+        }
+    }
+
+    fn drop_reply(&mut self, id: ReplyId) {
+        self.reply.take_if(|reply| reply.id == id);
+    }
+
+    fn commit(&mut self, turn: TurnId, words: &Private<String>) {
+        let now = self.clock.now();
+        self.record.clock.pass(Milestone::Committed, now);
+        self.record.turn = Some(turn);
+        self.history.user(words.reveal());
+        self.ears.sound.commit();
+        self.ears.turn_over();
+        self.tell(&Event::Final { turn_id: turn, text: words.reveal() });
+    }
+
+    /// The person interrupts: what was heard stays in the history, and the clients are told.
+    fn stop(&mut self, id: ReplyId) {
+        self.drop_reply(id);
+        let Some(heard) = self.playout.stop(id) else { return };
+        if !heard.text.reveal().is_empty() {
+            self.history.assistant(id, heard.text.reveal());
+        }
+        let event =
+            Event::Cut { reply_id: id, heard_text: heard.text.reveal(), rtp_at: heard.rtp_at };
+        self.tell(&event);
+    }
+
+    fn tell(&self, event: &Event<'_>) {
+        self.leg.send_text(event.to_json());
+    }
+
+    fn tell_ready(&self) {
+        self.tell(&Event::Ready {
+            call_id: self.id,
+            voice: &self.engines.voice.name(),
+            brain: &self.engines.llm.name(),
+            language: self.settings.language,
+        });
+        self.tell(&Event::Turn { state: State::Listening });
+    }
+
+    fn tell_words(&self, reply_id: ReplyId, sentence: &Sentence, rtp_start: u32) {
+        let text = sentence.text.reveal();
+        let words = sentence.words.iter().map(|word| Word {
+            text: &text[word.text.clone()],
+            start: word.samples.start as u64,
+            end: word.samples.end as u64,
+        });
+        self.tell(&Event::Words { reply_id, text, words: words.collect(), rtp_start });
+    }
+
+    fn tell_latency(&mut self, reply_id: ReplyId) {
+        let (Some(turn_id), Some(parts_ms)) = (self.record.turn.take(), self.record.clock.parts())
+        else {
+            return;
+        };
+        let total_ms = parts_ms.total();
+        Metrics::turn_answered(&parts_ms);
+        tracing::info!(call = %self.id, turn = turn_id.0, total_ms, ?parts_ms, "turn answered");
+        self.tell(&Event::Latency { turn_id, reply_id, parts_ms, total_ms });
+    }
+
+    /// Frees what others hold for this call.
+    async fn end(self) {
+        self.engines.llm.forget(self.id);
+        self.leg.close().await;
+    }
+}
+
+/// What EVA says when her language model fails: before she has said anything, or in the middle.
+fn apology(language: Language, at_once: bool) -> &'static str {
+    match (language, at_once) {
+        (Language::Fr, true) => {
+            "Je suis désolée, je n'arrive pas à réfléchir en ce moment. Réessayez dans un instant."
+        }
+        (Language::Fr, false) => "Pardon, j'ai perdu le fil.",
+        (_, true) => "I'm sorry, I can't think right now. Please try again in a moment.",
+        (_, false) => "Sorry, I lost my train of thought.",
+    }
+}

@@ -1,0 +1,129 @@
+//! The sound of the open turn.
+//!
+//! In: 16 kHz frames of the whole call. Out: the sound a pass needs. Keeps what belongs to the open
+//! turn, to the last one while it can be reopened, and the last seconds before; forgets the rest.
+
+use crate::listening::LISTENING_RATE;
+
+/// What the end-of-turn model looks at.
+const LOOK_BACK: u64 = 8 * LISTENING_RATE as u64;
+/// A turn longer than this keeps its end: the recogniser takes no more at once.
+const LONGEST: u64 = 30 * LISTENING_RATE as u64;
+/// Sound before the detected onset that belongs to the first word.
+const LEAD_IN: u64 = LISTENING_RATE as u64 / 4;
+
+/// A window over the call's sound, in samples since the call began.
+#[derive(Debug, Default)]
+pub(super) struct TurnSound {
+    samples: Vec<f32>,
+    /// Place of the first kept sample.
+    base: u64,
+    /// Where the open turn starts.
+    open: Option<u64>,
+    /// Where the last committed turn starts.
+    last: Option<u64>,
+}
+
+impl TurnSound {
+    /// Appends the next samples.
+    pub(super) fn push(&mut self, frame: &[f32]) {
+        self.samples.extend_from_slice(frame);
+        // Moving the window costs a copy: do it once a second.
+        let keep = self.keep_from();
+        if keep > self.base + u64::from(LISTENING_RATE) {
+            self.samples.drain(..(keep - self.base) as usize);
+            self.base = keep;
+        }
+    }
+
+    /// Samples since the call began.
+    pub(super) fn end(&self) -> u64 {
+        self.base + self.samples.len() as u64
+    }
+
+    fn keep_from(&self) -> u64 {
+        let oldest = self.open.or(self.last).unwrap_or(u64::MAX);
+        let look_back = self.end().saturating_sub(LOOK_BACK);
+        oldest.min(look_back).max(self.end().saturating_sub(LONGEST)).max(self.base)
+    }
+
+    /// The person's voice starts at `onset`: opens a turn unless one is open.
+    pub(super) fn open(&mut self, onset: u64) {
+        self.open.get_or_insert(onset.saturating_sub(LEAD_IN).max(self.base));
+    }
+
+    /// The open turn is committed; it can be reopened until the next one is.
+    pub(super) fn commit(&mut self) {
+        self.last = self.open.take().or(self.last);
+    }
+
+    /// The committed turn goes on.
+    pub(super) fn reopen(&mut self) {
+        self.open = self.last.take().or(self.open);
+    }
+
+    /// The open turn held nothing.
+    pub(super) fn discard(&mut self) {
+        self.open = None;
+    }
+
+    /// The reply to the last turn was heard: it will not be reopened.
+    pub(super) fn settle(&mut self) {
+        self.last = None;
+    }
+
+    /// The sound of the open turn so far, at most 30 s; empty when none is open.
+    pub(super) fn of_turn(&self) -> &[f32] {
+        let Some(open) = self.open else { return &[] };
+        let from = open.max(self.base).max(self.end().saturating_sub(LONGEST));
+        &self.samples[(from - self.base) as usize..]
+    }
+
+    /// The last 8 s, of the open turn only: what came before would mislead the vote.
+    pub(super) fn for_vote(&self) -> &[f32] {
+        let turn = self.of_turn();
+        &turn[turn.len().saturating_sub(LOOK_BACK as usize)..]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(sound: &mut TurnSound, count: usize) {
+        for _ in 0..count * 50 {
+            sound.push(&[0.5; 320]);
+        }
+    }
+
+    #[test]
+    fn a_turn_is_whole_and_memory_is_bounded() {
+        let mut sound = TurnSound::default();
+        seconds(&mut sound, 100);
+        assert!(sound.samples.len() <= 10 * 16_000);
+        sound.open(sound.end() - 1600);
+        seconds(&mut sound, 12);
+        assert_eq!(sound.of_turn().len(), 12 * 16_000 + 1600 + LEAD_IN as usize);
+        assert_eq!(sound.for_vote().len(), LOOK_BACK as usize);
+        seconds(&mut sound, 60);
+        assert_eq!(sound.of_turn().len() as u64, LONGEST);
+        assert!(sound.samples.len() <= 32 * 16_000);
+    }
+
+    #[test]
+    fn a_reopened_turn_begins_where_it_began() {
+        let mut sound = TurnSound::default();
+        seconds(&mut sound, 1);
+        sound.open(sound.end());
+        seconds(&mut sound, 2);
+        let before = sound.of_turn().len();
+        sound.commit();
+        assert!(sound.of_turn().is_empty());
+        seconds(&mut sound, 1);
+        sound.open(sound.end());
+        sound.reopen();
+        assert_eq!(sound.of_turn().len(), before + 16_000);
+        sound.discard();
+        assert!(sound.of_turn().is_empty());
+    }
+}

@@ -1,0 +1,241 @@
+//! `eva serve`: the gateway and its call page.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use axum_server::Handle;
+use axum_server::tls_rustls::RustlsConfig;
+use clap::ValueEnum;
+
+use crate::call::CallSettings;
+use crate::engines::{self, BrainChoice, EngineChoice};
+use crate::gateway::{Gateway, GatewayConfig};
+use crate::language::Language;
+use crate::observability;
+use crate::rtc::RtcConfig;
+use crate::signaling::{self, Access, Service, tls};
+
+/// How long requests under way may take when the gateway shuts down.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// How to serve.
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct Args {
+    /// Address and port of the call page. On any other address than this machine's own, HTTPS is
+    /// served and a key is wanted.
+    #[arg(long, env = "EVA_LISTEN", default_value = "127.0.0.1:8484")]
+    listen: SocketAddr,
+    /// Port of all sound, UDP and TCP; one above the page's by default.
+    #[arg(long, env = "EVA_MEDIA_PORT")]
+    media_port: Option<u16>,
+    /// Address that callers reach this machine at, if it is another than its own (behind NAT).
+    #[arg(long = "public-address", env = "EVA_PUBLIC_ADDRESS", value_delimiter = ',')]
+    public_addresses: Vec<IpAddr>,
+    /// Key that callers must bring.
+    #[arg(long, env = "EVA_API_KEY", hide_env_values = true)]
+    api_key: Option<String>,
+    /// Let anybody call who can reach this machine.
+    #[arg(long, conflicts_with = "api_key")]
+    open: bool,
+    /// Folder of the TLS certificate (cert.pem, key.pem); one for development is made there if there
+    /// is none.
+    #[arg(long, env = "EVA_CERTS", default_value = "certs")]
+    certs: PathBuf,
+    /// Language of calls that ask for none.
+    #[arg(long, env = "EVA_LANGUAGE", value_enum, default_value_t = LanguageArg::En)]
+    language: LanguageArg,
+    /// Calls at once; one more is refused.
+    #[arg(long, env = "EVA_MAX_CALLS", default_value_t = 8)]
+    max_calls: usize,
+    #[command(flatten)]
+    brain: BrainArgs,
+    /// Instructions to the language model, in place of the built-in ones.
+    #[arg(long, env = "EVA_INSTRUCTIONS")]
+    instructions: Option<String>,
+    /// Folder of the models.
+    #[arg(long, env = "EVA_MODELS_DIR")]
+    models: Option<PathBuf>,
+    /// Log one JSON object a line.
+    #[arg(long)]
+    log_json: bool,
+}
+
+/// Which language model answers.
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct BrainArgs {
+    /// An OpenAI-compatible server; a key for it is read from EVA_LLM_API_KEY or OPENAI_API_KEY.
+    /// Without it a server on this machine is looked for, then the built-in model is used.
+    #[arg(long, env = "EVA_LLM_URL")]
+    pub(super) llm_url: Option<String>,
+    /// The model to ask for there; its first one by default.
+    #[arg(long, env = "EVA_LLM_MODEL")]
+    pub(super) llm_model: Option<String>,
+    /// Use the built-in language model, whatever else runs on this machine.
+    #[arg(long, conflicts_with = "llm_url")]
+    pub(super) builtin: bool,
+}
+
+impl BrainArgs {
+    pub(super) fn choice(&self) -> BrainChoice {
+        match (&self.llm_url, self.builtin) {
+            (Some(url), _) => {
+                BrainChoice::Server { url: url.clone(), model: self.llm_model.clone() }
+            }
+            (None, true) => BrainChoice::Builtin,
+            (None, false) => BrainChoice::Find { model: self.llm_model.clone() },
+        }
+    }
+}
+
+/// The languages, as the command line names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum LanguageArg {
+    /// English.
+    En,
+    /// French.
+    Fr,
+    /// Whatever the person speaks.
+    Auto,
+}
+
+impl From<LanguageArg> for Language {
+    fn from(language: LanguageArg) -> Self {
+        match language {
+            LanguageArg::En => Self::En,
+            LanguageArg::Fr => Self::Fr,
+            LanguageArg::Auto => Self::Auto,
+        }
+    }
+}
+
+pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    observability::start_logging(args.log_json);
+    let access = access(&args)?;
+    super::runtime()?.block_on(serve(args, access))
+}
+
+/// Who may call; an open gateway beyond this machine must be asked for.
+fn access(args: &Args) -> anyhow::Result<Access> {
+    let local = args.listen.ip().is_loopback();
+    match &args.api_key {
+        Some(key) if key.is_empty() => bail!("the key given with --api-key is empty"),
+        Some(key) => Ok(Access::with_key(key)),
+        None if local || args.open => Ok(Access::open()),
+        None => bail!(
+            "listening on {} lets others call: give a key with --api-key (or EVA_API_KEY), or say \
+             --open to let anybody",
+            args.listen
+        ),
+    }
+}
+
+async fn serve(args: Args, access: Access) -> anyhow::Result<ExitCode> {
+    // Taken first: a port in use is said before the models are loaded.
+    let listener = std::net::TcpListener::bind(args.listen).with_context(|| {
+        format!(
+            "cannot listen on {}: is another gateway running there? Choose another port with \
+             --listen",
+            args.listen
+        )
+    })?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    let language = Language::from(args.language);
+    let choice = EngineChoice {
+        models: args.models.clone(),
+        multilingual: language != Language::En,
+        brain: args.brain.choice(),
+    };
+    let mut call = CallSettings { instructions: args.instructions.clone(), ..Default::default() };
+    call.set_language(language);
+    let loaded = engines::start(choice, &call.instructions()).await?;
+    let config = GatewayConfig {
+        rtc: rtc_config(&args, address),
+        max_calls: args.max_calls,
+        call,
+        multilingual: loaded.multilingual,
+    };
+    let gateway = Gateway::start(config, loaded.engines).await?;
+    let service = Service { gateway: gateway.clone(), access: Arc::new(access) };
+    let routes = signaling::routes(service).into_make_service();
+    let handle = Handle::new();
+    tokio::spawn(shut_down_on_signal(gateway.clone(), handle.clone()));
+    if address.ip().is_loopback() {
+        announce(&gateway, &args, &format!("http://{address}/"), None);
+        axum_server::from_tcp(listener)?.handle(handle).serve(routes).await?;
+    } else {
+        let certificate = tls::load_or_make(&args.certs, &own_addresses(address.ip()))?;
+        let page = format!("https://{}:{}/", reachable(address.ip()), address.port());
+        announce(&gateway, &args, &page, Some(&certificate.fingerprint));
+        let tls = RustlsConfig::from_config(certificate.config);
+        axum_server::from_tcp_rustls(listener, tls)?.handle(handle).serve(routes).await?;
+    }
+    gateway.shut_down().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn rtc_config(args: &Args, page: SocketAddr) -> RtcConfig {
+    let port = args.media_port.unwrap_or(match args.listen.port() {
+        0 => 0,
+        port => port.checked_add(1).unwrap_or(0),
+    });
+    let media = SocketAddr::new(page.ip(), port);
+    RtcConfig {
+        tcp: Some(media),
+        public_addresses: args.public_addresses.clone(),
+        ..RtcConfig::new(media)
+    }
+}
+
+/// Tells people where to go. The first line is what scripts wait for.
+fn announce(gateway: &Gateway, args: &Args, page: &str, fingerprint: Option<&str>) {
+    let about = gateway.about();
+    println!("EVA-Voice answers at {page}");
+    println!("  voice {}, brain {}", about.voice, about.brain);
+    println!("  sound on port {} (UDP and TCP)", gateway.endpoint().udp_addr().port());
+    if let Some(fingerprint) = fingerprint {
+        println!("  certificate SHA-256 {fingerprint}");
+        println!("  (made for development: your browser will ask whether you trust it)");
+    }
+    if args.open && fingerprint.is_some() {
+        println!("  WARNING: anybody who can reach this machine can call; --api-key closes it");
+    }
+}
+
+/// The addresses of this machine that the certificate should name.
+fn own_addresses(listen: IpAddr) -> Vec<IpAddr> {
+    let mut addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
+    if !listen.is_unspecified() {
+        addresses.push(listen);
+        return addresses;
+    }
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    addresses.extend(interfaces.iter().map(if_addrs::Interface::ip).filter(|ip| !ip.is_loopback()));
+    addresses
+}
+
+/// The address to print for people: the machine's own where it listens on all.
+fn reachable(listen: IpAddr) -> String {
+    let own = own_addresses(listen).into_iter().find(|ip| !ip.is_loopback() && ip.is_ipv4());
+    match own.unwrap_or(listen) {
+        IpAddr::V4(ip) if ip.is_unspecified() => "localhost".to_owned(),
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    }
+}
+
+async fn shut_down_on_signal(gateway: Arc<Gateway>, handle: Handle<SocketAddr>) {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+        .expect("the runtime handles signals");
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+    eprintln!("Hanging up.");
+    gateway.shut_down().await;
+    handle.graceful_shutdown(Some(GRACE));
+}

@@ -1,0 +1,250 @@
+//! Builds the engines, admits calls, shuts down.
+//!
+//! In: a [`GatewayConfig`], invitations from `signaling/`. Out: calls, each a task of its own. Owns the
+//! engines, the media endpoint and the table of calls; holds no state of a call beyond its handle.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use dashmap::DashMap;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::call::{self, CallSettings, Engines};
+use crate::ids::CallId;
+use crate::language::Language;
+use crate::observability::Metrics;
+use crate::rtc::{RtcConfig, RtcEndpoint, RtcError};
+
+/// What a caller offers.
+#[derive(Debug)]
+pub struct Invitation {
+    /// The SDP offer.
+    pub offer_sdp: String,
+    /// `en`, `fr` or `auto`; the gateway's own language where absent.
+    pub language: Option<String>,
+}
+
+/// An admitted call.
+#[derive(Debug)]
+pub struct Admitted {
+    /// Its id.
+    pub call_id: CallId,
+    /// The complete SDP answer.
+    pub answer_sdp: String,
+}
+
+/// Why a call is not admitted.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// All places are taken.
+    #[error("All lines are busy; try again in {retry_after_s} seconds.")]
+    Busy {
+        /// When to try again, seconds.
+        retry_after_s: u32,
+    },
+    /// The gateway shuts down.
+    #[error("The gateway is shutting down; try again in {retry_after_s} seconds.")]
+    Closing {
+        /// When to try again, seconds.
+        retry_after_s: u32,
+    },
+    /// The offer cannot be answered.
+    #[error("{0}")]
+    BadOffer(String),
+    /// The language is not spoken here.
+    #[error("{0}")]
+    Language(String),
+    /// The media side failed.
+    #[error(
+        "The call could not be set up ({0}); try again, and look at the gateway's log if it goes on."
+    )]
+    Media(String),
+}
+
+/// What the call page shows before a call.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// Name of the voice.
+    pub voice: String,
+    /// Name of the language model.
+    pub brain: String,
+    /// Language of calls that ask for none.
+    pub language: Language,
+}
+
+/// How a gateway is set up; the engines come beside it.
+#[derive(Clone, Debug)]
+pub struct GatewayConfig {
+    /// Media ports and addresses.
+    pub rtc: RtcConfig,
+    /// Calls at once; one more is refused.
+    pub max_calls: usize,
+    /// What every call starts with.
+    pub call: CallSettings,
+    /// Whether the multilingual recogniser is loaded.
+    pub multilingual: bool,
+}
+
+/// The gateway: engines, media endpoint, calls.
+pub struct Gateway {
+    endpoint: RtcEndpoint,
+    engines: Engines,
+    config: GatewayConfig,
+    calls: Arc<DashMap<CallId, CancellationToken>>,
+    tasks: TaskTracker,
+    closing: AtomicBool,
+    started: Instant,
+    metrics: Metrics,
+}
+
+impl Gateway {
+    /// Binds the media ports. The engines are warm already.
+    pub async fn start(config: GatewayConfig, engines: Engines) -> Result<Arc<Self>, RtcError> {
+        let endpoint = RtcEndpoint::bind(config.rtc.clone()).await?;
+        Ok(Arc::new(Self {
+            endpoint,
+            engines,
+            config,
+            calls: Arc::default(),
+            tasks: TaskTracker::new(),
+            closing: AtomicBool::new(false),
+            started: Instant::now(),
+            metrics: Metrics::install(),
+        }))
+    }
+
+    /// Answers an offer and starts the call.
+    pub async fn admit(&self, invitation: Invitation) -> Result<Admitted, Refusal> {
+        let settings = self.settings_for(&invitation)?;
+        if self.closing.load(Ordering::Acquire) {
+            return Err(Refusal::Closing { retry_after_s: 10 });
+        }
+        let place = self.take_place()?;
+        let (leg, answer_sdp) =
+            self.endpoint.answer(&invitation.offer_sdp).await.map_err(refusal)?;
+        let call_id = place.id;
+        let engines = self.engines.clone();
+        self.tasks.spawn(async move {
+            call::run(place.id, leg, engines, settings, place.ended.clone()).await;
+            drop(place);
+        });
+        Ok(Admitted { call_id, answer_sdp })
+    }
+
+    fn settings_for(&self, invitation: &Invitation) -> Result<CallSettings, Refusal> {
+        let mut settings = self.config.call.clone();
+        let language = match invitation.language.as_deref() {
+            None | Some("") => settings.language,
+            Some("en") => Language::En,
+            Some("fr") => Language::Fr,
+            Some("auto") => Language::Auto,
+            Some(_) => {
+                return Err(Refusal::Language("Choose en, fr or auto as the language.".to_owned()));
+            }
+        };
+        if language != Language::En && !self.config.multilingual {
+            return Err(Refusal::Language(
+                "This gateway understands English only; its owner can start it with \
+                 --language auto after `eva models pull whisper-base`."
+                    .to_owned(),
+            ));
+        }
+        settings.set_language(language);
+        Ok(settings)
+    }
+
+    /// Takes one of the places for calls; it is given back when dropped.
+    fn take_place(&self) -> Result<Place, Refusal> {
+        let id = CallId::random();
+        let ended = CancellationToken::new();
+        self.calls.insert(id, ended.clone());
+        let place = Place { id, ended, calls: self.calls.clone() };
+        if self.calls.len() > self.config.max_calls {
+            Metrics::call_refused("busy");
+            return Err(Refusal::Busy { retry_after_s: 5 });
+        }
+        Metrics::call_began(self.calls.len());
+        Ok(place)
+    }
+
+    /// Ends a call; whether there was one.
+    pub fn hang_up(&self, call: CallId) -> bool {
+        self.calls.get(&call).map(|ended| ended.cancel()).is_some()
+    }
+
+    /// Calls in progress.
+    pub fn active(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Calls that can be in progress at once.
+    pub fn max_calls(&self) -> usize {
+        self.config.max_calls
+    }
+
+    /// Whether a new call would be taken.
+    pub fn takes_calls(&self) -> bool {
+        !self.closing.load(Ordering::Acquire) && self.active() < self.config.max_calls
+    }
+
+    /// Time since the start.
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// What the call page shows before a call.
+    pub fn about(&self) -> About {
+        About {
+            voice: self.engines.voice.name(),
+            brain: self.engines.llm.name(),
+            language: self.config.call.language,
+        }
+    }
+
+    /// The metrics.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The media endpoint, for its addresses.
+    pub fn endpoint(&self) -> &RtcEndpoint {
+        &self.endpoint
+    }
+
+    /// Takes no more calls, ends those in progress and waits for their tasks.
+    pub async fn shut_down(&self) {
+        self.closing.store(true, Ordering::Release);
+        self.tasks.close();
+        for call in self.calls.iter() {
+            call.value().cancel();
+        }
+        self.tasks.wait().await;
+    }
+}
+
+/// One call's place in the table.
+struct Place {
+    id: CallId,
+    ended: CancellationToken,
+    calls: Arc<DashMap<CallId, CancellationToken>>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.calls.remove(&self.id);
+        Metrics::call_ended(self.calls.len());
+    }
+}
+
+fn refusal(error: RtcError) -> Refusal {
+    if matches!(error, RtcError::BadOffer(_) | RtcError::NoAudio) {
+        Metrics::call_refused("bad_offer");
+        Refusal::BadOffer(error.to_string())
+    } else {
+        tracing::error!(%error, "a call could not be set up");
+        Metrics::call_refused("media");
+        Refusal::Media(error.to_string())
+    }
+}

@@ -1,0 +1,183 @@
+//! The answering side: one UDP and one TCP port, as many calls as come.
+//!
+//! In: SDP offers from signaling. Out: a [`WebLeg`] per call and its complete SDP answer; there is
+//! no trickling and no gathering to wait for, since the addresses are known from the start.
+//!
+//! Candidates in an offer are not used: callers reach us, their first proven packet shows where
+//! they are, and that is the only place the gateway sends to. So `.local` names need no lookup and
+//! no offer can point the gateway at somebody else.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use rtc::crypto::{RTCCryptoProvider, default_provider};
+use tokio::task::JoinSet;
+use webrtc::media_stream::track_local::TrackLocal;
+use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
+use webrtc::peer_connection::{PeerConnection, RTCSessionDescription};
+
+use super::flight::Flight;
+use super::inbox::Inbox;
+use super::leg::Parts;
+use super::mux::Mux;
+use super::peer::{self, IceCredentials};
+use super::port::CallPort;
+use super::runtime::CallRuntime;
+use super::sdp::{self, Offer, OpusTerms};
+use super::{RtcConfig, RtcError, WebLeg, tcp};
+
+/// What the library binds and lets go of for each call, see `runtime`.
+pub(super) const LABEL: &str = "127.0.0.1:0";
+
+/// The gateway's media ports. Dropping it closes them; calls that still run then time out.
+pub struct RtcEndpoint {
+    config: RtcConfig,
+    mux: Arc<Mux>,
+    udp: SocketAddr,
+    tcp: Option<SocketAddr>,
+    crypto: Arc<dyn RTCCryptoProvider>,
+    /// The reader of the UDP socket and the acceptor of connections.
+    _readers: JoinSet<()>,
+}
+
+impl RtcEndpoint {
+    /// Opens the ports and starts reading them.
+    ///
+    /// # Errors
+    /// [`RtcError::Bind`] if a port is taken or not allowed.
+    pub async fn bind(config: RtcConfig) -> Result<Self, RtcError> {
+        let udp_error = |source| RtcError::Bind { transport: "UDP", address: config.udp, source };
+        let mux = Arc::new(Mux::bind(config.udp).map_err(udp_error)?);
+        let udp = mux.local_addr().map_err(udp_error)?;
+        let mut readers = JoinSet::new();
+        readers.spawn(mux.clone().run());
+        let mut tcp = None;
+        if let Some(address) = config.tcp {
+            let tcp_error = |source| RtcError::Bind { transport: "TCP", address, source };
+            let listener = tokio::net::TcpListener::bind(address).await.map_err(tcp_error)?;
+            tcp = Some(listener.local_addr().map_err(tcp_error)?);
+            readers.spawn(tcp::run(listener, mux.clone()));
+        }
+        let crypto = default_provider().map_err(setup)?;
+        Ok(Self { config, mux, udp, tcp, crypto, _readers: readers })
+    }
+
+    /// The bound UDP address, with its real port.
+    pub fn udp_addr(&self) -> SocketAddr {
+        self.udp
+    }
+
+    /// The bound TCP address, with its real port.
+    pub fn tcp_addr(&self) -> Option<SocketAddr> {
+        self.tcp
+    }
+
+    /// Calls that hold a place on the ports, connected or not.
+    pub fn calls(&self) -> usize {
+        self.mux.counts().0
+    }
+
+    /// Answers an offer: the leg (not yet connected) and the complete SDP answer, with every
+    /// candidate in it. Takes a few milliseconds.
+    ///
+    /// # Errors
+    /// [`RtcError::BadOffer`] and [`RtcError::NoAudio`] say what is wrong with the offer;
+    /// [`RtcError::Setup`] that the connection could not be made.
+    pub async fn answer(&self, offer_sdp: &str) -> Result<(WebLeg, String), RtcError> {
+        let offer = Offer::read(offer_sdp)?;
+        let ice = IceCredentials::random();
+        let ssrc = rand::random();
+        let inbox = Arc::new(Inbox::default());
+        let flight = Arc::new(Flight::default());
+        let port = CallPort::new(&ice.ufrag, &ice.password, &self.crypto).map_err(setup)?;
+        let line = self.mux.enter(port);
+        let (builder, channels) =
+            peer::builder(&inbox, ssrc, &ice, self.config.silence_limit).map_err(setup)?;
+        let connection = builder
+            .with_runtime(CallRuntime::new(&inbox, &flight, Some(line.port())))
+            .with_udp_addrs(vec![LABEL.to_owned()])
+            .build()
+            .await
+            .map_err(setup)?;
+        let connection: Arc<dyn PeerConnection> = Arc::new(connection);
+        let track = peer::voice_track(ssrc);
+        match self.negotiate(&*connection, &track, offer, &inbox).await {
+            Ok(answer) => {
+                let parts = Parts {
+                    connection,
+                    track,
+                    ssrc,
+                    inbox,
+                    flight,
+                    channel: None,
+                    channels,
+                    line: Some(line),
+                };
+                Ok((parts.start(), answer))
+            }
+            Err(error) => {
+                let _ = connection.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn negotiate(
+        &self,
+        connection: &dyn PeerConnection,
+        track: &Arc<TrackLocalStaticRTP>,
+        offer: Offer,
+        inbox: &Inbox,
+    ) -> Result<String, RtcError> {
+        let refused = |error: webrtc::error::Error| RtcError::BadOffer(error.to_string());
+        connection.add_track(track.clone() as Arc<dyn TrackLocal>).await.map_err(setup)?;
+        let terms = OpusTerms {
+            listens: offer.listens,
+            dtx: offer.dtx,
+            max_average_bitrate: self.config.max_average_bitrate,
+        };
+        let offer = RTCSessionDescription::offer(offer.text).map_err(refused)?;
+        connection.set_remote_description(offer).await.map_err(refused)?;
+        let answer = connection.create_answer(None).await.map_err(refused)?;
+        let (text, payload_type) = sdp::complete(&answer.sdp, &terms, &self.candidates())?;
+        inbox.set_payload_type(payload_type);
+        connection.set_local_description(answer).await.map_err(refused)?;
+        Ok(text)
+    }
+
+    /// The candidate lines of every answer, best first.
+    fn candidates(&self) -> Vec<String> {
+        // A socket bound to `[::]` takes both families.
+        let reachable = |ip: &IpAddr| self.udp.is_ipv6() || ip.is_ipv4();
+        let addresses = |bound: SocketAddr| -> Vec<IpAddr> {
+            if !self.config.public_addresses.is_empty() {
+                return self.config.public_addresses.clone();
+            }
+            if bound.ip().is_unspecified() {
+                return interface_addresses().into_iter().filter(reachable).collect();
+            }
+            vec![bound.ip()]
+        };
+        sdp::candidates(
+            (&addresses(self.udp), self.udp.port()),
+            self.tcp.map(|tcp| (addresses(tcp), tcp.port())),
+        )
+    }
+}
+
+/// Addresses of the interfaces that are up: no loopback (unless there is nothing else), no
+/// link-local ones, which mean nothing without an interface.
+fn interface_addresses() -> Vec<IpAddr> {
+    let all: Vec<IpAddr> = if_addrs::get_if_addrs()
+        .unwrap_or_default()
+        .iter()
+        .filter(|interface| !interface.is_link_local())
+        .map(if_addrs::Interface::ip)
+        .collect();
+    let far: Vec<IpAddr> = all.iter().copied().filter(|ip| !ip.is_loopback()).collect();
+    if far.is_empty() { all } else { far }
+}
+
+fn setup(error: impl std::fmt::Display) -> RtcError {
+    RtcError::Setup(error.to_string())
+}

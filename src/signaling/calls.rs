@@ -1,0 +1,65 @@
+//! `POST /offer` and `DELETE /calls/{call_id}`.
+
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
+
+use super::{ApiError, Service};
+use crate::gateway::Invitation;
+use crate::ids::CallId;
+
+/// A browser's `RTCSessionDescription`, and wishes for the call.
+#[derive(Deserialize)]
+pub(super) struct Offer {
+    r#type: String,
+    sdp: String,
+    language: Option<String>,
+}
+
+/// The complete answer: it holds all candidates, nothing trickles.
+#[derive(Serialize)]
+pub(super) struct Answer {
+    r#type: &'static str,
+    sdp: String,
+    call_id: CallId,
+}
+
+pub(super) async fn offer(
+    State(service): State<Service>,
+    headers: HeaderMap,
+    body: Result<Json<Offer>, JsonRejection>,
+) -> Result<(StatusCode, Json<Answer>), ApiError> {
+    service.access.check(&headers)?;
+    let Json(offer) = body?;
+    if offer.r#type != "offer" {
+        return Err(ApiError::new(
+            StatusCode::BAD_REQUEST,
+            "bad_offer",
+            "The field type must be \"offer\": send what createOffer() made.",
+        ));
+    }
+    let invitation = Invitation { offer_sdp: offer.sdp, language: offer.language };
+    let admitted = service.gateway.admit(invitation).await?;
+    let answer = Answer { r#type: "answer", sdp: admitted.answer_sdp, call_id: admitted.call_id };
+    Ok((StatusCode::CREATED, Json(answer)))
+}
+
+pub(super) async fn hang_up(
+    State(service): State<Service>,
+    headers: HeaderMap,
+    Path(call_id): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    service.access.check(&headers)?;
+    let known = CallId::parse(&call_id).is_some_and(|id| service.gateway.hang_up(id));
+    if known {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(ApiError::new(
+            StatusCode::NOT_FOUND,
+            "unknown_call",
+            "There is no such call; it may have ended already.",
+        ))
+    }
+}

@@ -1,0 +1,60 @@
+//! The call page, served from the program itself.
+
+use axum::extract::Path;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::ApiError;
+
+/// Nothing from elsewhere, no inline script or style; the page may use the microphone.
+const SECURITY_POLICY: &str = "default-src 'self'; img-src 'self' data:; media-src 'self' blob:; \
+                               object-src 'none'; base-uri 'none'; form-action 'none'; \
+                               frame-ancestors 'none'";
+
+macro_rules! web {
+    ($($name:literal => $kind:literal),* $(,)?) => {
+        &[$(($name, $kind, include_bytes!(concat!("../../web/", $name)))),*]
+    };
+}
+
+/// Name, content type and content of every file of the page.
+const FILES: &[(&str, &str, &[u8])] = web! {
+    "index.html" => "text/html; charset=utf-8",
+    "style.css" => "text/css; charset=utf-8",
+    "app.js" => "text/javascript; charset=utf-8",
+    "captions.js" => "text/javascript; charset=utf-8",
+    "eva-voice.js" => "text/javascript; charset=utf-8",
+    "line.js" => "text/javascript; charset=utf-8",
+    "texts.js" => "text/javascript; charset=utf-8",
+    "favicon.svg" => "image/svg+xml",
+};
+
+pub(super) async fn index() -> Response {
+    serve("index.html")
+}
+
+pub(super) async fn file(Path(name): Path<String>) -> Response {
+    serve(&name)
+}
+
+fn serve(name: &str) -> Response {
+    match FILES.iter().find(|(file, ..)| *file == name) {
+        Some((_, kind, content)) => (
+            [
+                (header::CONTENT_TYPE, *kind),
+                (header::CACHE_CONTROL, "no-cache"),
+                (header::CONTENT_SECURITY_POLICY, SECURITY_POLICY),
+                (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+                (header::REFERRER_POLICY, "no-referrer"),
+            ],
+            *content,
+        )
+            .into_response(),
+        None => ApiError::new(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "There is no such page. The call page is at /.",
+        )
+        .into_response(),
+    }
+}

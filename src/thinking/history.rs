@@ -1,0 +1,298 @@
+//! What was said in a call; the messages for the next reply.
+//!
+//! In: the person's turns, EVA's replies, and how much of each reply was heard. Out: the messages
+//! of a [`Prompt`](super::Prompt). Owned by the call. It calls no model and decides nothing.
+//!
+//! Models and their servers keep what they have read of a prompt as long as the next prompt begins
+//! with the same text. So the history only grows at its end, and when it is too long it drops
+//! many old exchanges at once rather than one each turn.
+
+use std::collections::VecDeque;
+
+use super::{Message, Role};
+use crate::ids::ReplyId;
+use crate::private::Private;
+
+/// The default length of a history in estimated tokens.
+pub const DEFAULT_BUDGET: usize = 2000;
+
+/// What a message costs beside its text: role and separators.
+const MESSAGE_TOKENS: usize = 4;
+
+/// The conversation of one call.
+#[derive(Clone, Debug)]
+pub struct History {
+    system: Message,
+    entries: VecDeque<Entry>,
+    /// Estimated tokens, the system message included, above which old exchanges are dropped.
+    budget: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    /// The reply, if EVA said it.
+    reply: Option<ReplyId>,
+    text: Private<String>,
+}
+
+impl Entry {
+    fn tokens(&self) -> usize {
+        estimate_tokens(self.text.reveal()) + MESSAGE_TOKENS
+    }
+}
+
+impl History {
+    /// An empty conversation under these instructions (see [`default_system`]).
+    pub fn new(system: impl Into<String>) -> Self {
+        let system = Message { role: Role::System, content: Private::new(system.into()) };
+        Self { system, entries: VecDeque::new(), budget: DEFAULT_BUDGET }
+    }
+
+    /// Bounds the history to this many estimated tokens ([`DEFAULT_BUDGET`] otherwise). The newest
+    /// exchange and the instructions stay even if they are longer.
+    #[must_use]
+    pub fn with_budget(mut self, tokens: usize) -> Self {
+        self.budget = tokens;
+        self
+    }
+
+    /// The person said this, and EVA answers it: their turn is committed.
+    pub fn user(&mut self, words: &str) {
+        self.add(None, words);
+    }
+
+    /// The person goes on: their last turn is open again, and comes back with [`History::user`].
+    /// Changes nothing once EVA has answered it.
+    pub fn reopen(&mut self) {
+        self.entries.pop_back_if(|entry| entry.reply.is_none());
+    }
+
+    /// EVA says this. Call it again with the same id as the reply grows; cut it with
+    /// [`History::heard`].
+    pub fn assistant(&mut self, reply: ReplyId, text: &str) {
+        match self.find(reply) {
+            Some(at) => self.set(at, text),
+            None => self.add(Some(reply), text),
+        }
+        self.shorten();
+    }
+
+    /// Only this much of a reply was heard; the rest was never said. Nothing heard: the reply is
+    /// forgotten. An unknown reply changes nothing.
+    pub fn heard(&mut self, reply: ReplyId, heard_text: &str) {
+        if let Some(at) = self.find(reply) {
+            self.set(at, heard_text);
+        }
+    }
+
+    /// The messages for a reply to these words, which are not committed yet: the instructions, the
+    /// conversation, the words. With partial words it is what the prompt will begin with
+    /// ([`Llm::read_ahead`](super::Llm::read_ahead)). Messages of one speaker that follow each
+    /// other are joined, since many models want them to alternate.
+    pub fn prompt_with(&self, words: &str) -> Vec<Message> {
+        let words = words.trim();
+        let mut messages = vec![self.system.clone()];
+        let said = self.entries.iter().map(|entry| (entry.reply, entry.text.reveal().as_str()));
+        for (reply, text) in said.chain((!words.is_empty()).then_some((None, words))) {
+            let role = if reply.is_some() { Role::Assistant } else { Role::User };
+            match messages.last_mut() {
+                Some(last) if last.role == role => {
+                    let joined = format!("{} {text}", last.content.reveal());
+                    last.content = Private::new(joined);
+                }
+                _ => messages.push(Message { role, content: Private::new(text.to_owned()) }),
+            }
+        }
+        messages
+    }
+
+    /// The messages as they stand, the committed turn last.
+    pub fn prompt(&self) -> Vec<Message> {
+        self.prompt_with("")
+    }
+
+    /// The estimated tokens of [`History::prompt`].
+    pub fn tokens(&self) -> usize {
+        let system = estimate_tokens(self.system.content.reveal()) + MESSAGE_TOKENS;
+        system + self.entries.iter().map(Entry::tokens).sum::<usize>()
+    }
+
+    fn add(&mut self, reply: Option<ReplyId>, text: &str) {
+        let text = text.trim();
+        if !text.is_empty() {
+            self.entries.push_back(Entry { reply, text: Private::new(text.to_owned()) });
+        }
+    }
+
+    fn find(&self, reply: ReplyId) -> Option<usize> {
+        self.entries.iter().rposition(|entry| entry.reply == Some(reply))
+    }
+
+    fn set(&mut self, at: usize, text: &str) {
+        let text = text.trim();
+        if text.is_empty() {
+            self.entries.remove(at);
+        } else {
+            self.entries[at].text = Private::new(text.to_owned());
+        }
+    }
+
+    /// Too long: drops the oldest exchanges until half the budget is free again, so that the next
+    /// many prompts begin alike. Runs after a reply, when nobody waits for the next prompt.
+    fn shorten(&mut self) {
+        if self.tokens() <= self.budget {
+            return;
+        }
+        let newest_turn = self.entries.iter().rposition(|entry| entry.reply.is_none()).unwrap_or(0);
+        let mut left = self.tokens();
+        let mut dropped = 0;
+        for (at, entry) in self.entries.iter().enumerate() {
+            let begins_exchange = entry.reply.is_none();
+            if at >= newest_turn || left <= self.budget / 2 && begins_exchange {
+                break;
+            }
+            left -= entry.tokens();
+            dropped = at + 1;
+        }
+        self.entries.drain(..dropped);
+    }
+}
+
+/// A rough count of tokens: four letters each, one for a character of scripts without spaces.
+pub fn estimate_tokens(text: &str) -> usize {
+    let quarters = text.chars().map(|c| if c < '\u{2e80}' { 1 } else { 4 }).sum::<usize>();
+    quarters.div_ceil(4)
+}
+
+/// EVA's instructions for a call in English (`"en"`), French (`"fr"`) or whatever language the
+/// person speaks. Short, because a model without a cache reads them for every reply.
+pub fn default_system(language: &str) -> &'static str {
+    match language {
+        "en" => {
+            "You are EVA, a friendly voice assistant on a call. Answer in one or two short \
+             sentences, as people speak. No lists, no markdown, no emoji."
+        }
+        "fr" => {
+            "Tu es EVA, une assistante vocale chaleureuse au téléphone. Réponds en français, en \
+             une ou deux phrases courtes, comme à l'oral. Pas de listes, de markdown ni d'emoji."
+        }
+        _ => {
+            "You are EVA, a friendly voice assistant on a call. Answer in the language the person \
+             speaks, in one or two short sentences, as people speak. No lists, no markdown, no \
+             emoji."
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(history: &History, words: &str) -> Vec<(Role, String)> {
+        let messages = history.prompt_with(words);
+        messages.into_iter().map(|m| (m.role, m.content.into_revealed())).collect()
+    }
+
+    fn user(text: &str) -> (Role, String) {
+        (Role::User, text.to_owned())
+    }
+
+    fn eva(text: &str) -> (Role, String) {
+        (Role::Assistant, text.to_owned())
+    }
+
+    fn system() -> (Role, String) {
+        (Role::System, "Be brief.".to_owned())
+    }
+
+    #[test]
+    fn a_prompt_is_the_instructions_the_conversation_and_the_new_words() {
+        let mut history = History::new("Be brief.");
+        history.user("Hello. ");
+        history.assistant(ReplyId(1), "Hi! ");
+        assert_eq!(
+            said(&history, " How are "),
+            [system(), user("Hello."), eva("Hi!"), user("How are")]
+        );
+        assert_eq!(said(&history, ""), [system(), user("Hello."), eva("Hi!")]);
+        history.user("How are you?");
+        assert_eq!(history.prompt().len(), 4);
+    }
+
+    #[test]
+    fn an_interrupted_reply_stays_as_far_as_it_was_heard() {
+        let mut history = History::new("Be brief.");
+        history.user("Tell me a story.");
+        history.assistant(ReplyId(1), "Once upon a time");
+        history.assistant(ReplyId(1), "Once upon a time there was a king.");
+        history.user("Stop.");
+        history.heard(ReplyId(1), "Once upon");
+        let told = [system(), user("Tell me a story."), eva("Once upon"), user("Stop.")];
+        assert_eq!(said(&history, ""), told);
+        history.heard(ReplyId(7), "Nobody said this");
+        assert_eq!(said(&history, ""), told);
+    }
+
+    #[test]
+    fn a_reply_that_nobody_heard_is_forgotten_and_the_turns_around_it_are_joined() {
+        let mut history = History::new("Be brief.");
+        history.user("What is the capital");
+        history.assistant(ReplyId(1), "Of what?");
+        history.heard(ReplyId(1), " ");
+        assert_eq!(
+            said(&history, "of France?"),
+            [system(), user("What is the capital of France?")]
+        );
+    }
+
+    #[test]
+    fn each_prompt_begins_with_the_one_before_until_the_history_is_too_long() {
+        let mut history = History::new("Be brief.").with_budget(400);
+        let mut before = history.prompt();
+        let (mut kept, mut steps) = (0, 0);
+        for turn in 0..200 {
+            let words = format!("This is turn number {turn} of our long conversation.");
+            assert_eq!(history.prompt_with(&words)[..before.len()], before[..]);
+            history.user(&words);
+            history.assistant(ReplyId(turn), "And this is the answer that EVA gives to it.");
+            let now = history.prompt();
+            assert!(history.tokens() <= 400);
+            assert_eq!(now[0], before[0], "the instructions stay");
+            assert_eq!(now[1].role, Role::User, "an exchange begins with the person");
+            assert_eq!(now.last().unwrap().role, Role::Assistant, "the newest exchange stays");
+            if now.starts_with(&before) {
+                kept += 1
+            } else {
+                steps += 1
+            }
+            before = now;
+        }
+        assert!(steps > 0 && kept > 4 * steps, "kept {kept} prefixes, broke {steps}");
+    }
+
+    #[test]
+    fn the_newest_exchange_stays_however_long_it_is() {
+        let mut history = History::new("Be brief.").with_budget(10);
+        history.user("Old words.");
+        history.assistant(ReplyId(1), "Old answer.");
+        history.user(&"very long words ".repeat(50));
+        history.assistant(ReplyId(2), "New answer.");
+        let left = history.prompt();
+        assert_eq!(left.len(), 3);
+        assert_eq!(left[2].content.reveal(), "New answer.");
+    }
+
+    #[test]
+    fn words_never_show_in_debug_output() {
+        let mut history = History::new("Be brief.");
+        history.user("my secret");
+        assert!(!format!("{history:?}").contains("secret"));
+    }
+
+    #[test]
+    fn tokens_are_estimated_by_script() {
+        assert_eq!(estimate_tokens("twelve chars"), 3);
+        assert_eq!(estimate_tokens("你好"), 2);
+        assert!(["en", "fr", "auto"].iter().all(|l| estimate_tokens(default_system(l)) < 60));
+    }
+}

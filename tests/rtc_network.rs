@@ -1,0 +1,67 @@
+//! Calls over bad networks.
+#![allow(clippy::disallowed_methods)]
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use eva_voice::rtc::{LegEvent, WebLeg};
+
+mod rtc_support;
+use rtc_support::{Network, endpoint, until};
+
+/// Talks both ways in real time for a while; the shares of packets that arrived, gateway's side
+/// first.
+async fn talk(near: &mut WebLeg, far: &mut WebLeg, seconds: u64) -> (f64, f64) {
+    let packets = seconds * 50;
+    let mut pace = tokio::time::interval(Duration::from_millis(20));
+    let (mut sent, mut at_near, mut at_far) = (0, 0_u64, 0_u64);
+    let is_rtp = |event: Option<LegEvent>| match event {
+        Some(LegEvent::Rtp(_)) => 1,
+        Some(LegEvent::Closed(reason)) => panic!("closed: {reason:?}"),
+        _ => 0,
+    };
+    while sent < packets {
+        tokio::select! {
+            _ = pace.tick() => {
+                let payload = || Bytes::from_static(&[0xfc; 80]);
+                near.sender().send_opus(payload(), sent as u32 * 960, sent == 0);
+                far.sender().send_opus(payload(), sent as u32 * 960, sent == 0);
+                sent += 1;
+            }
+            event = near.next_event() => at_near += is_rtp(event),
+            event = far.next_event() => at_far += is_rtp(event),
+        }
+    }
+    (at_near as f64 / packets as f64, at_far as f64 / packets as f64)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_connects_and_stays_up_with_a_fifth_of_all_packets_lost_and_40_ms_jitter() {
+    let endpoint = endpoint().await;
+    let network = Network::new(endpoint.udp_addr(), 0.2, Duration::from_millis(40)).await;
+    let began = Instant::now();
+    let (mut near, mut far) = network.call(&endpoint).await;
+    println!("connected after {:?}", began.elapsed());
+    let arrived = talk(&mut near, &mut far, 4).await;
+    println!("arrived: {arrived:?}");
+    assert!((0.7..0.9).contains(&arrived.0) && (0.7..0.9).contains(&arrived.1));
+    assert!(near.sender().send_text("retransmitted until it arrives".to_owned()));
+    until(&mut far, |event| matches!(event, LegEvent::Text(_))).await;
+    let stats = near.sender().stats().await;
+    println!("{stats:?}");
+    assert!(stats.rtt.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_survives_its_caller_getting_another_address() {
+    let endpoint = endpoint().await;
+    let network = Network::new(endpoint.udp_addr(), 0.0, Duration::ZERO).await;
+    let (mut near, mut far) = network.call(&endpoint).await;
+    assert_eq!(talk(&mut near, &mut far, 1).await.0.round(), 1.0);
+    for _ in 0..2 {
+        network.forget_address().await;
+        talk(&mut near, &mut far, 3).await;
+        let arrived = talk(&mut near, &mut far, 2).await;
+        assert!(arrived.0 > 0.9 && arrived.1 > 0.9, "{arrived:?} under the new address");
+    }
+}
