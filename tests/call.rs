@@ -4,7 +4,6 @@
 
 mod common;
 #[path = "rtc_support/mod.rs"]
-#[allow(dead_code, clippy::disallowed_methods)]
 mod rtc_support;
 
 use std::time::Duration;

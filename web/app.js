@@ -207,7 +207,7 @@ on("turn", ({ state }) => {
   show();
 });
 on("partial", ({ text }) => captions.partial(String(text ?? "")));
-on("final", ({ text }) => captions.final(String(text ?? "")));
+on("final", ({ text, turn_id }) => captions.final(String(text ?? ""), turn_id ?? null));
 on("words", (sentence) => captions.words(sentence));
 on("cut", (cut) => captions.cut(cut));
 on("latency", latency);

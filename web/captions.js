@@ -26,6 +26,7 @@ export class Captions {
   /** @type {HTMLElement} */ #list;
   /** @type {HTMLElement} */ #log;
   /** @type {HTMLElement | null} */ #open = null;
+  /** @type {{turn: number | null, line: HTMLElement} | null} */ #settled = null;
   /** @type {Map<string, Reply>} */ #replies = new Map();
   /** @type {number | null} */ #latency = null;
 
@@ -41,6 +42,7 @@ export class Captions {
     this.#list.replaceChildren();
     this.#log.replaceChildren();
     this.#open = null;
+    this.#settled = null;
     this.#replies.clear();
     this.#latency = null;
   }
@@ -60,11 +62,17 @@ export class Captions {
     this.#follow();
   }
 
-  /** @param {string} text  the person's words as understood */
-  final(text) {
+  /**
+   * @param {string} text  the person's words as understood
+   * @param {number | null} turn  whose words; a turn that went on comes again, longer
+   */
+  final(text, turn = null) {
     if (!text.trim()) return this.dropPartial();
-    const line = this.#open ?? this.#line("you");
+    const again = turn !== null && this.#settled?.turn === turn ? this.#settled.line : null;
+    if (again) this.dropPartial();
+    const line = again ?? this.#open ?? this.#line("you");
     this.#open = null;
+    this.#settled = { turn, line };
     this.#bodyOf(line).textContent = text;
     line.classList.add("settled");
     this.#say(`${texts.you}: ${text}`);

@@ -31,8 +31,8 @@ pub enum Event<'a> {
         /// The words.
         text: &'a str,
     },
-    /// The person's words of a committed turn. A turn that was reopened comes again, with the same
-    /// id and more words.
+    /// The person's words of a committed turn. A turn that goes on after all comes again under the
+    /// same id, with all of its words.
     #[serde(rename = "eva.final")]
     Final {
         /// The turn.

@@ -244,8 +244,9 @@ impl Call {
     fn apologise(&mut self, error: &LlmError) {
         tracing::warn!(call = %self.id, %error, "a reply failed");
         Metrics::reply_failed();
-        let message = format!("EVA could not think of an answer: {error}.");
-        self.tell(&Event::Error { code: "brain_failed", message: &message });
+        // The reason names servers: it is the owner's to read, not the caller's.
+        let message = "EVA could not think of an answer; the gateway's log says why.";
+        self.tell(&Event::Error { code: "brain_failed", message });
         if let Some(reply) = &mut self.reply {
             reply.say(apology(self.settings.language, reply.is_empty()));
         }

@@ -150,6 +150,8 @@ impl TurnMachine {
             ReplyPhase::Released => {
                 self.withdraw(reply.id);
                 if let Some(turn) = self.answered.take() {
+                    // It keeps its id when it is committed again.
+                    self.turns -= 1;
                     self.actions.push_back(Action::Reopen { turn });
                 }
             }

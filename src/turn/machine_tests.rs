@@ -246,6 +246,11 @@ impl Caller {
                 self.answered = self.committed;
                 self.reply = Some((*reply, true));
             }
+            Action::Reopen { turn } => {
+                assert_eq!(turn.0, self.committed, "only the last turn can be reopened");
+                self.committed -= 1;
+                self.answered = self.committed;
+            }
             Action::Withdraw { reply } | Action::Stop { reply } => {
                 assert_eq!(self.reply.take().map(|(id, _)| id), Some(*reply), "ended twice");
             }

@@ -122,7 +122,7 @@ pub enum Action {
         words: Private<String>,
     },
     /// The last turn goes on after all (nothing of its reply was heard): it leaves the history, and
-    /// its sound belongs to the open turn again.
+    /// its sound belongs to the open turn again. It is committed again under the same id.
     Reopen {
         /// The turn.
         turn: TurnId,

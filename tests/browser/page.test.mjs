@@ -234,3 +234,19 @@ test("interrupted words are struck through, words that came to nothing leave, st
   await page.context().close();
   await untilFree(gateway.base, 1000);
 });
+
+test("a turn that goes on after all stays one line, with all of its words", async () => {
+  const page = await open(browser, gateway.base);
+  await call(page);
+  const lines = await page.evaluate(() => {
+    const say = (message) => window.eva.handle(JSON.stringify(message));
+    say({ type: "eva.final", turn_id: 7, text: "My name is" });
+    say({ type: "eva.partial", text: "My name is Ada" });
+    say({ type: "eva.final", turn_id: 7, text: "My name is Ada." });
+    say({ type: "eva.final", turn_id: 8, text: "And yours?" });
+    return [...document.querySelectorAll("#captions li.you")].map((line) => line.innerText.split("\n").pop());
+  });
+  assert.deepEqual(lines, ["My name is Ada.", "And yours?"]);
+  await page.context().close();
+  await untilFree(gateway.base, 1000);
+});
