@@ -4,13 +4,10 @@
 //! or not known yet. Owns only whether EVA's voice is lowered.
 
 use super::{At, Settings, is_backchannel};
-use crate::ids::ReplyId;
 
 /// Speech over a sounding reply that has not been judged.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Overlap {
-    /// The reply that is spoken over.
-    pub reply: ReplyId,
     /// Where the person's voice starts.
     pub onset: At,
 }

@@ -156,7 +156,7 @@ impl TurnMachine {
                 }
             }
             ReplyPhase::Sounding if self.overlap.is_none() => {
-                let overlap = Overlap { reply: reply.id, onset };
+                let overlap = Overlap { onset };
                 self.actions.push_back(Action::Duck);
                 self.deadlines
                     .insert(Deadline::JudgeInterruption, overlap.judged_at(&self.settings));
@@ -222,7 +222,7 @@ impl TurnMachine {
     /// Returns whether they do.
     fn hold_reply(&mut self, words: Option<Private<String>>) -> bool {
         let words = words.unwrap_or_default();
-        if self.overlap.is_some() {
+        if self.is_sounding() {
             if !Overlap::words_interrupt(words.reveal(), &self.settings) {
                 self.nothing_said();
                 return false;
@@ -269,11 +269,15 @@ impl TurnMachine {
     fn interrupt(&mut self) {
         self.deadlines.remove(&Deadline::JudgeInterruption);
         self.deadlines.remove(&Deadline::RestoreVoice);
-        if let Some(overlap) = self.overlap.take() {
-            self.reply = None;
+        self.overlap = None;
+        if let Some(reply) = self.reply.take_if(|reply| reply.phase == ReplyPhase::Sounding) {
             self.answered = None;
-            self.actions.push_back(Action::Stop { reply: overlap.reply });
+            self.actions.push_back(Action::Stop { reply: reply.id });
         }
+    }
+
+    fn is_sounding(&self) -> bool {
+        self.reply.is_some_and(|reply| reply.phase == ReplyPhase::Sounding)
     }
 
     fn withdraw(&mut self, id: ReplyId) {

@@ -146,6 +146,35 @@ fn a_backchannel_brings_the_voice_back_and_is_not_answered() {
 }
 
 #[test]
+fn words_that_come_when_the_voice_is_back_already_still_stop_the_reply() {
+    let mut machine = speaking_machine();
+    let mut done = play(
+        &mut machine,
+        &[
+            (2100, Input::SpeechStarted { onset: ms(2000) }),
+            (2300, Input::SilenceHint),
+            (2500, Input::Paused { last_voiced: ms(2300) }),
+            (4500, Input::EndOfTurn { pass: PassId(2), probability: 0.8 }),
+            (4500, Input::FinalWords { pass: PassId(2), words: words("No, Rome.") }),
+        ],
+    );
+    wake_until(&mut machine, ms(9000), &mut done);
+    let seen: Vec<_> = done.into_iter().map(|(_, action)| action).collect();
+    assert_eq!(
+        seen,
+        [
+            Action::Duck,
+            Action::StartPass { pass: PassId(2) },
+            Action::Unduck,
+            Action::Stop { reply: ReplyId(1) },
+            Action::StartReply { reply: ReplyId(2), words: words("No, Rome.") },
+            Action::Commit { turn: TurnId(2), words: words("No, Rome.") },
+            Action::Release { reply: ReplyId(2) },
+        ]
+    );
+}
+
+#[test]
 fn short_words_that_are_no_backchannel_stop_the_reply_and_are_answered() {
     let mut machine = speaking_machine();
     let done = play(
@@ -260,7 +289,7 @@ impl Caller {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
     #[test]
     fn every_sequence_keeps_the_contract(events in prop::collection::vec((1u64..700, event()), 1..80)) {
         let mut machine = TurnMachine::new(Settings::default());
