@@ -4,7 +4,6 @@
 //! `listening/` (frames to marks and words); decides nothing.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -18,9 +17,7 @@ use crate::listening::partials::Partials;
 use crate::listening::silero::VadStream;
 use crate::listening::smart_turn::EndOfTurn;
 use crate::listening::speech_marks::{MarksConfig, SpeechMark, SpeechMarks};
-use crate::listening::{
-    LISTENING_RATE, Language, ListenError, Pass, PassHandle, Transcriber, Transcript,
-};
+use crate::listening::{LISTENING_RATE, Language, ListenError, Pass, PassHandle, Transcript};
 use crate::private::Private;
 use crate::rtc::RtpIn;
 use crate::turn::{At, PassId};
@@ -59,7 +56,6 @@ pub(super) struct Ears {
     vad: VadStream,
     marks: SpeechMarks,
     pub(super) sound: TurnSound,
-    transcriber: Arc<dyn Transcriber>,
     language: Language,
     partial: PartialPasses,
     finals: Option<(PassId, PassHandle)>,
@@ -88,7 +84,6 @@ impl Ears {
             vad: engines.vad.stream(),
             marks: SpeechMarks::new(MarksConfig::default()),
             sound: TurnSound::default(),
-            transcriber: engines.transcriber.clone(),
             language,
             partial: PartialPasses::default(),
             finals: None,
@@ -112,7 +107,7 @@ impl Ears {
         if self.partial.due.is_some_and(|due| due <= now) && self.partial.running.is_none() {
             self.partial.due = Some(now + PARTIAL_EVERY);
             let sound = self.sound.of_turn().to_vec();
-            let pass = self.transcriber.transcribe(sound, self.language, Pass::Partial);
+            let pass = self.engines.transcriber.transcribe(sound, self.language, Pass::Partial);
             self.partial.running = Some((now, pass));
         }
     }
@@ -156,7 +151,8 @@ impl Ears {
         self.partial.due = None;
         self.partial.running = None;
         let sound = self.sound.of_turn().to_vec();
-        self.finals = Some((pass, self.transcriber.transcribe(sound, self.language, Pass::Final)));
+        self.finals =
+            Some((pass, self.engines.transcriber.transcribe(sound, self.language, Pass::Final)));
         self.vote = match self.engines.end_of_turn.judge(self.sound.for_vote().to_vec()) {
             Ok(vote) => Some((pass, vote)),
             Err(error) => {
