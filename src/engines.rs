@@ -13,11 +13,12 @@ use crate::listening::silero::VadEngine;
 use crate::listening::smart_turn::EndOfTurnEngine;
 use crate::listening::whisper::{WhisperEngines, WhisperPaths};
 use crate::models::{self, ModelId, Store};
-use crate::speaking::{Device, VitsVoice, Voice};
+use crate::speaking::{Device, Voice, VoiceSpec};
 use crate::thinking::Llm;
 use crate::thinking::builtin::{self as brain, BuiltinConfig};
 use crate::thinking::discover::{KNOWN, discover};
 use crate::thinking::openai::{OpenAi, OpenAiConfig, api_key_from_env};
+use crate::voices::{self, Voices};
 
 /// Which language model answers.
 #[derive(Clone, Debug)]
@@ -45,6 +46,10 @@ pub struct EngineChoice {
     pub models: Option<PathBuf>,
     /// Load the multilingual recogniser.
     pub multilingual: bool,
+    /// The voice of calls that ask for none.
+    pub voice: VoiceSpec,
+    /// What the voice runs on.
+    pub device: Device,
     /// The language model.
     pub brain: BrainChoice,
 }
@@ -64,12 +69,7 @@ pub async fn start(choice: EngineChoice, instructions: &str) -> anyhow::Result<L
     let store = Store::open(choice.models.clone())?;
     let found = matches!(choice.brain, BrainChoice::Find { .. });
     let brain = find_brain(choice.brain).await;
-    let mut wanted = vec![
-        ModelId::SILERO_VAD,
-        ModelId::SMART_TURN,
-        ModelId::WHISPER_TINY_EN,
-        ModelId::VOICE_JOE,
-    ];
+    let mut wanted = vec![ModelId::SILERO_VAD, ModelId::SMART_TURN, ModelId::WHISPER_TINY_EN];
     if choice.multilingual {
         wanted.push(ModelId::WHISPER_BASE);
     }
@@ -82,30 +82,29 @@ pub async fn start(choice: EngineChoice, instructions: &str) -> anyhow::Result<L
         multilingual: choice.multilingual.then(|| files.file(models::WHISPER_BASE)),
     };
     let (vad, vote) = (files.file(models::SILERO_VAD), files.file(models::SMART_TURN));
-    let voice = files.file(models::VOICE_JOE);
+    // Said before anything is loaded.
+    store.voice_path(&choice.voice.model)?;
+    let voices = Arc::new(Voices::of(store, choice.device));
+    let to_load = voices.clone();
     let senses = tokio::task::spawn_blocking(move || {
         let transcriber = WhisperEngines::start(paths)?;
         transcriber.warm_up()?;
         let vad = VadEngine::start(&vad)?;
         let end_of_turn = EndOfTurnEngine::start(&vote)?;
-        let voice = VitsVoice::start(&voice, &Device::Cpu)?;
-        voice.warm_up()?;
-        anyhow::Ok((vad, end_of_turn, Arc::new(transcriber), Arc::new(voice)))
+        let voice = to_load.get(&choice.voice)?;
+        anyhow::Ok((vad, end_of_turn, Arc::new(transcriber), voice))
     });
     let llm = start_brain(brain, found, files.file(models::BRAIN_QWEN), instructions).await?;
     let (vad, end_of_turn, transcriber, voice) =
         senses.await.context("a model could not be loaded")??;
-    let engines = Engines { vad, end_of_turn, transcriber, llm, voice };
+    let (voice, clips) = voices::for_call(&voices, voice);
+    let engines = Engines { vad, end_of_turn, transcriber, llm, voice, clips, voices };
     Ok(Loaded { engines, multilingual: choice.multilingual })
 }
 
-/// Starts the voice alone.
+/// Starts the default voice alone, on the CPU.
 pub fn start_voice(models: Option<PathBuf>) -> anyhow::Result<Arc<dyn Voice>> {
-    let store = Store::open(models)?;
-    let files = store.require(&[ModelId::VOICE_JOE])?;
-    let voice = VitsVoice::start(&files.file(models::VOICE_JOE), &Device::Cpu)?;
-    voice.warm_up()?;
-    Ok(Arc::new(voice))
+    Ok(Arc::new(Voices::open(models, Device::Cpu)?.get(&VoiceSpec::of(models::DEFAULT_VOICE))?))
 }
 
 /// Looks for a server on this machine where nobody named one.

@@ -16,6 +16,8 @@ use crate::ids::CallId;
 use crate::language::Language;
 use crate::observability::Metrics;
 use crate::rtc::{RtcConfig, RtcEndpoint, RtcError};
+use crate::speaking::{SpecError, VoiceSpec};
+use crate::voices::{self, VoiceError};
 
 /// What a caller offers.
 #[derive(Debug)]
@@ -24,6 +26,8 @@ pub struct Invitation {
     pub offer_sdp: String,
     /// `en`, `fr` or `auto`; the gateway's own language where absent.
     pub language: Option<String>,
+    /// The voice to answer with, as [`VoiceSpec`] reads it; the gateway's own where absent.
+    pub voice: Option<String>,
 }
 
 /// An admitted call.
@@ -56,6 +60,9 @@ pub enum Refusal {
     /// The language is not spoken here.
     #[error("{0}")]
     Language(String),
+    /// There is no such voice here.
+    #[error("{0}.")]
+    Voice(String),
     /// The media side failed.
     #[error(
         "The call could not be set up ({0}); try again, and look at the gateway's log if it goes on."
@@ -122,10 +129,10 @@ impl Gateway {
             return Err(Refusal::Closing { retry_after_s: 10 });
         }
         let place = self.take_place()?;
+        let engines = self.engines_for(&invitation).await?;
         let (leg, answer_sdp) =
             self.endpoint.answer(&invitation.offer_sdp).await.map_err(refusal)?;
         let call_id = place.id;
-        let engines = self.engines.clone();
         self.tasks.spawn(async move {
             call::run(place.id, leg, engines, settings, place.ended.clone()).await;
             drop(place);
@@ -153,6 +160,25 @@ impl Gateway {
         }
         settings.set_language(language);
         Ok(settings)
+    }
+
+    /// The engines of a call, with the voice it asks for.
+    async fn engines_for(&self, invitation: &Invitation) -> Result<Engines, Refusal> {
+        let mut engines = self.engines.clone();
+        let wanted = invitation.voice.as_deref().map(str::trim).filter(|voice| !voice.is_empty());
+        let Some(wanted) = wanted else { return Ok(engines) };
+        let spec: VoiceSpec = wanted.parse().map_err(|error: SpecError| bad_voice(&error))?;
+        let voices = engines.voices.clone();
+        let voice = match voices.loaded(&spec).map_err(|error| bad_voice(&error))? {
+            Some(voice) => voice,
+            None => {
+                let loading = tokio::task::spawn_blocking(move || voices.get(&spec));
+                let loaded = loading.await.map_err(|error| Refusal::Media(error.to_string()))?;
+                loaded.map_err(voice_refusal)?
+            }
+        };
+        (engines.voice, engines.clips) = voices::for_call(&engines.voices, voice);
+        Ok(engines)
     }
 
     /// Takes one of the places for calls; it is given back when dropped.
@@ -235,6 +261,26 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.calls.remove(&self.id);
         Metrics::call_ended(self.calls.len());
+    }
+}
+
+fn bad_voice(error: &dyn std::error::Error) -> Refusal {
+    Metrics::call_refused("bad_voice");
+    Refusal::Voice(error.to_string())
+}
+
+fn voice_refusal(error: VoiceError) -> Refusal {
+    match error {
+        VoiceError::Full => {
+            Metrics::call_refused("busy");
+            Refusal::Busy { retry_after_s: 10 }
+        }
+        error if error.is_askers() => bad_voice(&error),
+        error => {
+            tracing::error!(%error, "a voice could not be loaded");
+            Metrics::call_refused("voice");
+            Refusal::Media("the voice could not be loaded".to_owned())
+        }
     }
 }
 

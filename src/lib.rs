@@ -23,8 +23,9 @@
 //!
 //! [`call`] joins the stations: one task owns all state of a call by value. [`inference`] runs the
 //! models, each on a thread of its own, the most urgent work first. [`models`] fetches and verifies
-//! their files, [`engines`] starts and warms them. [`observability`] keeps one latency record a turn.
-//! [`headless`] is a caller without a browser, [`bench`] measures with it, [`cli`] is the command line.
+//! their files, [`engines`] starts and warms them, [`voices`] are loaded when first asked for.
+//! [`observability`] keeps one latency record a turn. [`headless`] is a caller without a browser,
+//! [`bench`] measures with it, [`cli`] is the command line.
 //!
 //! # Rules
 //!
@@ -54,3 +55,4 @@ pub mod signaling;
 pub mod speaking;
 pub mod thinking;
 pub mod turn;
+pub mod voices;

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const STATIONS: &[&str] = &["rtc", "audio", "listening", "turn", "thinking", "speaking"];
-const JOINERS: &[&str] = &["call", "gateway", "signaling", "headless", "bench", "cli", "engines"];
+const JOINERS: &[&str] =
+    &["call", "gateway", "signaling", "headless", "bench", "cli", "engines", "voices"];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();

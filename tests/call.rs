@@ -12,8 +12,25 @@ use common::{engines, engines_with_server, gateway, human, runtime, say, transcr
 use eva_voice::bench::mock_llm::{MockConfig, MockLlm};
 use eva_voice::headless::{HeadlessCall, Options};
 use rtc_support::Network;
+use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Each sentence comes with a track of shapes, without gaps, that lasts as long as its words.
+fn the_mouth_moves_with_the_words(told: &[Value]) {
+    let of = |kind| told.iter().filter(move |event| event["type"] == kind);
+    assert_eq!(of("eva.words").count(), of("eva.viseme").count());
+    for (words, shapes) in of("eva.words").zip(of("eva.viseme")) {
+        assert_eq!(words["reply_id"], shapes["reply_id"]);
+        let (words, track) = (&words["words"], shapes["track"].as_array().expect("a track"));
+        let last = words.as_array().and_then(|words| words.last()).expect("a word");
+        let end = track.last().expect("a shape")["end"].as_u64();
+        assert!(track[0]["start"].as_u64() <= words[0]["start"].as_u64(), "{shapes}");
+        assert!(end >= last["end"].as_u64(), "{shapes}");
+        assert!(track.windows(2).all(|pair| pair[0]["end"] == pair[1]["start"]), "{shapes}");
+        assert!(track.iter().any(|shape| shape["id"] != "sil"), "{shapes}");
+    }
+}
 
 #[test]
 fn a_question_is_answered_by_voice_with_real_models() {
@@ -26,6 +43,7 @@ fn a_question_is_answered_by_voice_with_real_models() {
         assert!(report.voice_to_voice_ms.is_some(), "{report:?}");
         let heard = transcribe(call.recording()).await;
         assert!(heard.contains("paris"), "heard {heard:?}, {report:?}");
+        the_mouth_moves_with_the_words(call.log());
         call.hang_up().await.expect("hung up");
         gateway.shut_down().await;
     });

@@ -51,6 +51,15 @@ fn offers_that_are_none_are_refused_with_a_sentence() {
             (Some(json!({"type": "offer", "sdp": 7})), "bad_request"),
             (Some(json!(["offer"])), "bad_request"),
             (Some(json!({"type": "offer", "sdp": "v=0", "language": "xx"})), "bad_language"),
+            (Some(json!({"type": "offer", "sdp": "v=0", "voice": "nobody"})), "bad_voice"),
+            (
+                Some(json!({"type": "offer", "sdp": "v=0", "voice": "en_US-joe-medium#2"})),
+                "bad_voice",
+            ),
+            (
+                Some(json!({"type": "offer", "sdp": "v=0", "voice": "en_US-joe-medium@99"})),
+                "bad_voice",
+            ),
         ] {
             let answer = send(&gateway.url, Method::POST, "/offer", body).await;
             assert_error(&answer, StatusCode::BAD_REQUEST, code);

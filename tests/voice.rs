@@ -11,7 +11,7 @@ use eva_voice::ids::ReplyId;
 use eva_voice::inference::Urgency;
 use eva_voice::models;
 use eva_voice::private::Private;
-use eva_voice::speaking::vits::Vits;
+use eva_voice::speaking::vits::{Style, Vits};
 use eva_voice::speaking::{Speech, SpokenChunk, StartError, VitsVoice, Voice, WordSpan};
 
 fn voice() -> &'static VitsVoice {
@@ -35,7 +35,7 @@ fn speak(text: &str) -> (Vec<f32>, Vec<WordSpan>, usize) {
     let (mut pcm, mut words, mut count) = (Vec::new(), Vec::new(), 0);
     let began = Instant::now();
     while let Some(chunk) = chunks.blocking_recv() {
-        let SpokenChunk { pcm: more, words: spans, last } = chunk.expect("the voice speaks");
+        let SpokenChunk { pcm: more, words: spans, last, .. } = chunk.expect("the voice speaks");
         if count == 0 {
             println!("first sound after {:.1} ms: {text}", began.elapsed().as_secs_f64() * 1e3);
         }
@@ -59,7 +59,8 @@ fn sound_in_pieces_equals_sound_at_once() {
         Vits::load(&path, &Device::Cpu).expect("the test needs the voice: `eva models pull`");
     // Any ids do: "the quick brown fox" would not be harder.
     let ids: Vec<u32> = (0..60).map(|n| [1, 14 + n % 25, 0][n as usize % 3]).collect();
-    let begin = |seed| vits.begin(&ids, config.scales, seed).expect("the CPU does not fail");
+    let style = Style { scales: config.scales, speaker: 0 };
+    let begin = |seed| vits.begin(&ids, style, seed).expect("the CPU does not fail");
     let mut whole = Vec::new();
     begin(7).next(&vits, usize::MAX, &mut whole).expect("the CPU does not fail");
     for size in [1, 4, 7, 16, 64] {

@@ -5,21 +5,36 @@
 
 use candle_core::Device;
 use eva_voice::models;
-use eva_voice::speaking::vits::{Config, Scales, Vits};
+use eva_voice::speaking::vits::{Config, Scales, Style, Symbols, Vits};
 use rten::{Model, RunOptions, ThreadPool};
 use rten_tensor::prelude::*;
 use rten_tensor::{NdTensor, Tensor};
 
-const QUIET: Scales = Scales { noise: 0.0, length: 1.0, duration_noise: 0.0 };
+const QUIET: Style =
+    Style { scales: Scales { noise: 0.0, length: 1.0, duration_noise: 0.0 }, speaker: 0 };
 
 /// Phonemes as Piper would write them, without the marks at both ends.
-const SENTENCES: [&str; 6] = [
+const SENTENCES: [&str; 20] = [
     "həlˈoʊ!",
     "jˈɛs.",
+    "nˈoʊ?",
     "hˌaʊ ɑːɹ juː tədˈeɪ?",
     "ðə kˈæpɪɾəl ʌv fɹˈæns ɪz pˈæɹɪs, ænd ɪt ɪz ˈoʊld.",
     "aɪ wˈɑːnt fˈɪfti tˈuː ˈæpəlz, ˈɛɪt pˈɛɹz, ænd ɐ bˈɑːks ʌv tˈiː fɔːɹ maɪ mˈʌðɚ.",
     "wˌʌn tˈuː θɹˈiː fˈoːɹ fˈaɪv sˈɪks sˈɛvən ˈeɪt nˈaɪn tˈɛn.",
+    "ɡˈʊd mˈɔːɹnɪŋ.",
+    "plˈiːz hˈoʊld ðə lˈaɪn.",
+    "aɪm sˈɑːɹi, aɪ dˈɪdnt kˈætʃ ðˈæt.",
+    "wˈʌt tˈaɪm ɪz ɪt?",
+    "ɪts hˈæf pˈæst θɹˈiː.",
+    "ðə mˈiːɾɪŋ ɪz ɑːn wˈɛnzdeɪ æt nˈoʊn.",
+    "kæn juː spˈɛl jʊɹ nˈeɪm fɔːɹ mˌiː?",
+    "ˈɔːl ɹˈaɪt, aɪl sˈɛnd juː ɐn ˈiːmeɪl.",
+    "ʃˈʊɹ; wˈʌn mˈoʊmənt...",
+    "hɜː bɹˈʌðɚ lˈɪvz ɪn nˈuː jˈɔːɹk sˈɪɾi, ɑːn ðə sˈɛvənθ flˈoːɹ.",
+    "ə",
+    "ðæt wˌɪl biː twˈɛnti fˈaɪv dˈɑːlɚz ænd nˈaɪnti sˈɛnts, ænd juː kæn pˈeɪ baɪ kˈɑːɹd.",
+    "θˈæŋk juː fɔːɹ kˈɔːlɪŋ, ɡʊdbˈaɪ!",
 ];
 
 #[test]
@@ -58,6 +73,30 @@ fn the_sound_equals_the_reference_with_noise_off() {
 }
 
 #[test]
+fn sound_in_pieces_equals_sound_at_once() {
+    let path = models::default_dir().join(models::VOICE_JOE);
+    let (vits, config) =
+        Vits::load(&path, &Device::Cpu).expect("the test needs the voice: `eva models pull`");
+    let ids = ids(&config, SENTENCES[1]);
+    let style = Style { scales: config.scales, speaker: 0 };
+    let speak = |size: usize| {
+        let mut pcm = Vec::new();
+        let mut sentence = vits.begin(&ids, style, 5).expect("the CPU does not fail");
+        while !sentence.finished() {
+            sentence.next(&vits, size, &mut pcm).expect("the CPU does not fail");
+        }
+        pcm
+    };
+    let whole = speak(usize::MAX);
+    for size in 4..=64 {
+        let pieces = speak(size);
+        assert_eq!(whole.len(), pieces.len());
+        let apart = whole.iter().zip(&pieces).map(|(a, b)| (a - b).abs()).fold(0.0f32, f32::max);
+        assert!(apart <= 1e-4, "in pieces of {size}: {apart}");
+    }
+}
+
+#[test]
 fn candle_on_any_device_equals_our_own_kernels() {
     let path = models::default_dir().join(models::VOICE_JOE);
     let (vits, config) =
@@ -66,7 +105,8 @@ fn candle_on_any_device_equals_our_own_kernels() {
     let ids = ids(&config, SENTENCES[0]);
     let speak = |vits: &Vits, size: usize| {
         let mut pcm = Vec::new();
-        let mut sentence = vits.begin(&ids, config.scales, 3).expect("it begins");
+        let mut sentence =
+            vits.begin(&ids, Style { scales: config.scales, speaker: 0 }, 3).expect("it begins");
         while !sentence.finished() {
             sentence.next(vits, size, &mut pcm).expect("it goes on");
         }
@@ -84,7 +124,8 @@ fn candle_on_any_device_equals_our_own_kernels() {
 
 /// Piper's ids for phonemes.
 fn ids(config: &Config, text: &str) -> Vec<u32> {
-    let phoneme = |c: char| config.phoneme_ids.get(&c).map_or(&[][..], |ids| &ids[..]);
+    let Symbols::Espeak { ids, .. } = &config.symbols else { panic!("not of phonemes") };
+    let phoneme = |c: char| ids.get(&c).map_or(&[][..], |ids| &ids[..]);
     let mut ids = [phoneme('^'), phoneme('_')].concat();
     for c in text.chars() {
         ids.extend([phoneme(c), phoneme('_')].concat());

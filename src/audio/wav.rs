@@ -99,8 +99,9 @@ impl WavWriter {
     /// Appends samples (of a stereo file: left and right in turn).
     pub fn write(&mut self, samples: &[f32]) -> Result<(), WavError> {
         for s in samples {
-            let pcm = (s * 32_767.0).round().clamp(-32_768.0, 32_767.0) as i16;
-            self.inner.write_sample(pcm).map_err(|e| from_hound(Path::new(&self.path), e))?;
+            self.inner
+                .write_sample(to_pcm(*s))
+                .map_err(|e| from_hound(Path::new(&self.path), e))?;
         }
         Ok(())
     }
@@ -121,9 +122,42 @@ impl WavWriter {
     }
 }
 
+/// A whole 16-bit mono WAV file in memory.
+pub fn wav_bytes(samples: &[f32], sample_rate: u32) -> Vec<u8> {
+    let data = 2 * samples.len() as u32;
+    let mut bytes = Vec::with_capacity(44 + data as usize);
+    bytes.extend_from_slice(b"RIFF");
+    bytes.extend_from_slice(&(36 + data).to_le_bytes());
+    bytes.extend_from_slice(b"WAVEfmt ");
+    bytes.extend_from_slice(&16u32.to_le_bytes());
+    for (field, length) in [(1, 2), (1, 2), (sample_rate, 4), (2 * sample_rate, 4), (2, 2), (16, 2)]
+    {
+        bytes.extend_from_slice(&u32::to_le_bytes(field)[..length]);
+    }
+    bytes.extend_from_slice(b"data");
+    bytes.extend_from_slice(&data.to_le_bytes());
+    bytes.extend(samples.iter().flat_map(|sample| to_pcm(*sample).to_le_bytes()));
+    bytes
+}
+
+fn to_pcm(sample: f32) -> i16 {
+    (sample * 32_767.0).round().clamp(-32_768.0, 32_767.0) as i16
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_in_memory_is_the_file_on_the_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.wav");
+        let samples: Vec<f32> = (0..100).map(|i| (i as f32 * 0.3).sin()).collect();
+        let mut wav = WavWriter::create(&path, 22_050, 1).unwrap();
+        wav.write(&samples).unwrap();
+        wav.finish().unwrap();
+        assert_eq!(wav_bytes(&samples, 22_050), std::fs::read(&path).unwrap());
+    }
 
     #[test]
     fn what_is_written_is_read_back() {

@@ -23,10 +23,11 @@ use crate::engines::{self, BrainChoice, EngineChoice};
 use crate::headless::{HeadlessCall, Options, TurnReport};
 use crate::ids::ReplyId;
 use crate::inference::Urgency;
+use crate::models::DEFAULT_VOICE;
 use crate::observability::Parts;
 use crate::private::Private;
 use crate::signaling::Access;
-use crate::speaking::{Speech, Voice};
+use crate::speaking::{Device, Speech, Voice, VoiceSpec};
 
 /// How long a caller waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -46,6 +47,8 @@ pub struct Plan {
     pub url: Option<String>,
     /// The brain of a gateway started here; `None` is the scripted standard brain.
     pub brain: Option<BrainChoice>,
+    /// What the voice of a gateway started here runs on.
+    pub device: Device,
     /// Folder of the models.
     pub models: Option<std::path::PathBuf>,
 }
@@ -120,7 +123,13 @@ async fn start_gateway(
     plan: &Plan,
     brain: BrainChoice,
 ) -> anyhow::Result<(LocalGateway, Arc<dyn Voice>)> {
-    let choice = EngineChoice { models: plan.models.clone(), multilingual: false, brain };
+    let choice = EngineChoice {
+        models: plan.models.clone(),
+        multilingual: false,
+        voice: VoiceSpec::of(DEFAULT_VOICE),
+        device: plan.device.clone(),
+        brain,
+    };
     let call = CallSettings::default();
     let loaded = engines::start(choice, &call.instructions()).await?;
     let voice = loaded.engines.voice.clone();

@@ -9,5 +9,6 @@ pub mod local;
 pub mod mock_llm;
 mod questions;
 mod stats;
+pub mod tts;
 
 pub use stats::Spread;

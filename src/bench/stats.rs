@@ -33,8 +33,17 @@ impl Spread {
 
 /// Resident memory of this process (Linux: /proc/self/status).
 pub(super) fn rss_mib() -> f64 {
+    memory_mib("VmRSS:")
+}
+
+/// The most memory this process has held.
+pub(super) fn peak_mib() -> f64 {
+    memory_mib("VmHWM:")
+}
+
+fn memory_mib(field: &str) -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
     let kib: f64 = line
         .and_then(|rest| rest.split_whitespace().next())
         .and_then(|number| number.parse().ok())

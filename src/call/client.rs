@@ -52,6 +52,16 @@ pub enum Event<'a> {
         /// RTP timestamp of the reply's first packet.
         rtp_start: u32,
     },
+    /// The mouth's shapes for the sentence that begins to sound.
+    #[serde(rename = "eva.viseme")]
+    Viseme {
+        /// The reply.
+        reply_id: ReplyId,
+        /// The shapes, in order, without gaps.
+        track: Vec<Viseme>,
+        /// RTP timestamp of the reply's first packet.
+        rtp_start: u32,
+    },
     /// The reply was interrupted.
     #[serde(rename = "eva.cut")]
     Cut {
@@ -95,6 +105,17 @@ pub enum Event<'a> {
 pub struct Word<'a> {
     /// The word as written.
     pub text: &'a str,
+    /// First sample from `rtp_start`, 48 kHz.
+    pub start: u64,
+    /// Sample after the last.
+    pub end: u64,
+}
+
+/// A shape of the mouth and when it is held.
+#[derive(Debug, Serialize)]
+pub struct Viseme {
+    /// Its name among the 15 of OVR: `sil`, `PP`, `aa`.
+    pub id: &'static str,
     /// First sample from `rtp_start`, 48 kHz.
     pub start: u64,
     /// Sample after the last.

@@ -22,9 +22,11 @@ use crate::listening::Transcriber;
 use crate::listening::silero::VadEngine;
 use crate::listening::smart_turn::EndOfTurnEngine;
 use crate::speaking::Voice;
+use crate::speaking::clips::Clips;
 use crate::thinking::Llm;
 use crate::thinking::history::default_system;
 use crate::turn::{self, At};
+use crate::voices::Voices;
 
 /// The engines all calls share.
 #[derive(Clone)]
@@ -37,8 +39,12 @@ pub struct Engines {
     pub transcriber: Arc<dyn Transcriber>,
     /// The language model.
     pub llm: Arc<dyn Llm>,
-    /// The voice.
+    /// The voice of calls that ask for none; in a call, the call's own.
     pub voice: Arc<dyn Voice>,
+    /// That voice's fillers and backchannels.
+    pub clips: Clips,
+    /// The voices that calls can ask for.
+    pub voices: Arc<Voices>,
 }
 
 /// What one call starts with.

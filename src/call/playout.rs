@@ -5,6 +5,7 @@
 //! sound is dropped here and nowhere else.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use super::reply::{Sentence, Sound};
 use crate::audio::sound_out::{Packet, SoundOut};
@@ -27,7 +28,7 @@ pub(super) enum Note {
     Sentence {
         /// The reply.
         reply: ReplyId,
-        /// The sentence; its words in samples from `rtp_start`.
+        /// The sentence; its times in samples from `rtp_start`.
         sentence: Sentence,
         /// RTP timestamp of the reply's first packet.
         rtp_start: u32,
@@ -199,11 +200,11 @@ fn enqueue(out: &mut SoundOut, reply: &mut Playing, sound: Sound) {
 }
 
 impl Sentence {
-    /// The same with its words later by `offset` samples.
+    /// The same with all times later by `offset` samples.
     fn moved_by(mut self, offset: usize) -> Self {
-        for word in &mut self.words {
-            word.samples = word.samples.start + offset..word.samples.end + offset;
-        }
+        let later = |at: &mut Range<usize>| *at = at.start + offset..at.end + offset;
+        self.words.iter_mut().for_each(|word| later(&mut word.samples));
+        self.visemes.iter_mut().for_each(|viseme| later(&mut viseme.samples));
         self
     }
 }
@@ -246,7 +247,7 @@ mod tests {
             });
             at += word.len() + 1;
         }
-        Sentence { text: Private::new(text.to_owned()), words }
+        Sentence { text: Private::new(text.to_owned()), words, visemes: Vec::new() }
     }
 
     #[test]

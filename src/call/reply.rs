@@ -4,6 +4,7 @@
 //! `thinking/` and `speaking/`; knows nothing of playout or turns. Dropping it withdraws the reply.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use tokio::sync::mpsc;
 
@@ -13,6 +14,7 @@ use crate::audio::resample::Resampler;
 use crate::ids::ReplyId;
 use crate::inference::Urgency;
 use crate::private::Private;
+use crate::speaking::visemes::{self, VisemeSpan};
 use crate::speaking::{SpeakError, Speech, SpokenChunk, WordSpan};
 use crate::thinking::sentences::{Piece, Splitter};
 use crate::thinking::{LlmError, LlmEvent, Prompt};
@@ -55,6 +57,8 @@ pub(super) struct Sentence {
     pub text: Private<String>,
     /// Words, in 48 kHz samples from the sentence's first.
     pub words: Vec<WordSpan>,
+    /// The mouth's shapes, in the same samples.
+    pub visemes: Vec<VisemeSpan>,
 }
 
 /// One reply in the making.
@@ -83,6 +87,7 @@ struct Speaking {
     /// Samples cut off its silent beginning, at the voice's rate; `None` until sound was found.
     trimmed: Option<usize>,
     words: Vec<WordSpan>,
+    visemes: Vec<VisemeSpan>,
     announced: bool,
 }
 
@@ -164,6 +169,7 @@ impl ReplyMaker {
                 .expect("a voice has a rate that sound can have"),
             trimmed: None,
             words: Vec::new(),
+            visemes: Vec::new(),
             announced: false,
         });
     }
@@ -232,6 +238,7 @@ impl Speaking {
     fn take(&mut self, mut chunk: SpokenChunk) -> Option<Sound> {
         if !chunk.words.is_empty() {
             self.words = std::mem::take(&mut chunk.words);
+            self.visemes = visemes::track(&chunk.phonemes, self.rate);
         }
         let mut samples = &chunk.pcm[..];
         if self.trimmed.is_none() {
@@ -246,7 +253,7 @@ impl Speaking {
                 None if chunk.last => return None,
                 None => {
                     // A whole chunk of silence before the first word: its words shift by it.
-                    shift(&mut self.words, samples.len());
+                    self.shift(samples.len());
                     return None;
                 }
             }
@@ -258,22 +265,28 @@ impl Speaking {
         }
         let sentence = (!self.announced).then(|| {
             self.announced = true;
-            shift(&mut self.words, self.trimmed.unwrap_or(0));
+            self.shift(self.trimmed.unwrap_or(0));
             let ratio = f64::from(WIRE_RATE) / f64::from(self.rate);
-            let scaled = |at: usize| (at as f64 * ratio) as usize;
-            let words = self.words.drain(..).map(|word| WordSpan {
-                samples: scaled(word.samples.start)..scaled(word.samples.end),
-                text: word.text,
-            });
-            Sentence { text: Private::new(self.text.clone()), words: words.collect() }
+            let scaled = |at: &Range<usize>| {
+                (at.start as f64 * ratio) as usize..(at.end as f64 * ratio) as usize
+            };
+            let mut words = std::mem::take(&mut self.words);
+            words.iter_mut().for_each(|word| word.samples = scaled(&word.samples));
+            let mut visemes = std::mem::take(&mut self.visemes);
+            visemes.retain(|viseme| viseme.samples.end > 0);
+            visemes.iter_mut().for_each(|viseme| viseme.samples = scaled(&viseme.samples));
+            Sentence { text: Private::new(self.text.clone()), words, visemes }
         });
         Some(Sound { pcm, sentence })
     }
-}
 
-fn shift(words: &mut [WordSpan], by: usize) {
-    for word in words {
-        word.samples = word.samples.start.saturating_sub(by)..word.samples.end.saturating_sub(by);
+    /// All times come `by` samples earlier.
+    fn shift(&mut self, by: usize) {
+        let earlier = |at: &mut Range<usize>| {
+            *at = at.start.saturating_sub(by)..at.end.saturating_sub(by);
+        };
+        self.words.iter_mut().for_each(|word| earlier(&mut word.samples));
+        self.visemes.iter_mut().for_each(|viseme| earlier(&mut viseme.samples));
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::client::{Event, Word};
+use super::client::{Event, Viseme, Word};
 use super::ears::{Ears, Heard};
 use super::playout::{Note, Playout};
 use super::reply::{Made, ReplyMaker, Sentence};
@@ -345,6 +345,14 @@ impl Call {
             end: word.samples.end as u64,
         });
         self.tell(&Event::Words { reply_id, text, words: words.collect(), rtp_start });
+        let track = sentence.visemes.iter().map(|shape| Viseme {
+            id: shape.viseme.name(),
+            start: shape.samples.start as u64,
+            end: shape.samples.end as u64,
+        });
+        if track.len() > 0 {
+            self.tell(&Event::Viseme { reply_id, track: track.collect(), rtp_start });
+        }
     }
 
     fn tell_latency(&mut self, reply_id: ReplyId) {

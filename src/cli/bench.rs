@@ -7,8 +7,10 @@ use clap::Subcommand;
 
 use super::serve::BrainArgs;
 use crate::bench::call::{Plan, Report};
-use crate::bench::{Spread, llm};
-use crate::models::{self, ModelId, Store};
+use crate::bench::{Spread, llm, tts};
+use crate::models::{self, DEFAULT_VOICE, ModelId, Store};
+use crate::speaking::{Device, VitsVoice, VoiceSpec, device};
+use crate::voices::Voices;
 
 /// What to measure.
 #[derive(clap::Args)]
@@ -23,6 +25,39 @@ enum What {
     Call(CallArgs),
     /// The built-in language model: time to the first token, tokens a second.
     Llm(LlmArgs),
+    /// The voice: time to the first sound, processor time, beside Piper's engine.
+    Tts(TtsArgs),
+}
+
+#[derive(clap::Args)]
+struct TtsArgs {
+    /// Sentences of each length.
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
+    /// Lengths of sentences, in words.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 4, 10, 20, 40], value_parser = length)]
+    words: Vec<usize>,
+    /// A voice by name, or a Piper voice's .onnx, or a Hugging Face folder.
+    #[arg(long, env = "EVA_VOICE", default_value = DEFAULT_VOICE)]
+    voice: String,
+    /// What the voice runs on: cpu, cuda (cuda:1 is the second GPU), or auto.
+    #[arg(long, env = "EVA_DEVICE", default_value = "cpu")]
+    device: String,
+    /// A Python that has piper-tts: its engine speaks the same sentences in turn.
+    #[arg(long)]
+    peer: Option<PathBuf>,
+    /// Sentences that a recogniser writes down, to count word errors.
+    #[arg(long, default_value_t = 0)]
+    transcribe: u16,
+    /// Decides the sentences; a new one each time where it is not given.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Folder of the models.
+    #[arg(long, env = "EVA_MODELS_DIR")]
+    models: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(clap::Args)]
@@ -57,6 +92,9 @@ struct CallArgs {
     /// Measure a gateway that runs already.
     #[arg(long, conflicts_with = "llm")]
     url: Option<String>,
+    /// What the voice runs on: cpu, cuda (cuda:1 is the second GPU), or auto.
+    #[arg(long, env = "EVA_DEVICE", default_value = "auto")]
+    device: String,
     /// Folder of the models.
     #[arg(long, env = "EVA_MODELS_DIR")]
     models: Option<PathBuf>,
@@ -69,6 +107,100 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.what {
         What::Call(args) => call(args),
         What::Llm(args) => llm(args),
+        What::Tts(args) => tts(args),
+    }
+}
+
+fn tts(args: TtsArgs) -> anyhow::Result<ExitCode> {
+    crate::observability::start_quiet_logging();
+    let device = device::pick(&args.device)?;
+    let (voice, model) = bench_voice(&args, &device)?;
+    let peer = args.peer.map(|python| tts::Peer::start(&python, &model)).transpose()?;
+    let plan = tts::Plan {
+        words: args.words,
+        rounds: args.rounds.into(),
+        seed: args.seed.unwrap_or_else(rand::random),
+        transcribed: args.transcribe.into(),
+        models: args.models,
+    };
+    let report = tts::run(&voice, &device, peer, &plan)?;
+    if args.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        print_voice(&report);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A number of words that there are sentences of.
+fn length(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(words) if matches!(words, 1 | 4) || (10..=400).contains(&words) && words % 10 == 0 => {
+            Ok(words)
+        }
+        _ => Err("say 1, 4, or a multiple of ten up to 400".into()),
+    }
+}
+
+/// The voice to measure, warm, and where it lies.
+fn bench_voice(args: &TtsArgs, device: &Device) -> anyhow::Result<(VitsVoice, PathBuf)> {
+    let path = PathBuf::from(&args.voice);
+    if path.exists() {
+        let voice = VitsVoice::start(&path, device)?;
+        voice.warm_up()?;
+        return Ok((voice, path));
+    }
+    let spec: VoiceSpec = args.voice.parse()?;
+    let path = Store::open(args.models.clone())?.voice_path(&spec.model)?;
+    let voice = Voices::open(args.models.clone(), device.clone())?.get(&spec)?;
+    Ok((voice, path))
+}
+
+fn print_voice(report: &tts::Report) {
+    println!("{} on {}; medians\n", report.voice, report.device);
+    println!(
+        "{:>6}{:>13}{:>10}{:>10}{:>14}{:>20}{:>14}",
+        "words", "first sound", "whole", "sound", "CPU ms / s", "Piper: first sound", "CPU ms / s"
+    );
+    for row in &report.sentences {
+        print!(
+            "{:>6}{:>10.1} ms{:>7.0} ms{:>8.2} s{:>14.1}",
+            row.words, row.first_sound_ms, row.whole_ms, row.audio_s, row.cpu_ms_per_audio_s
+        );
+        match (&row.peer, &row.ratio) {
+            (Some(peer), Some(ratio)) => println!(
+                "{:>10.1} ms {:.2}x{:>8.1} {:.2}x",
+                peer.first_sound_ms, ratio.first_sound, peer.cpu_ms_per_audio_s, ratio.cpu
+            ),
+            _ => println!(),
+        }
+    }
+    if let Some(limit) = &report.limit {
+        println!(
+            "\na second of sound takes {} GFLOP, computed at {} GFLOP/s; gemm reaches {} on a thread",
+            limit.gflop_per_audio_s, limit.gflops, limit.gemm_gflops
+        );
+    }
+    let at_once = &report.at_once;
+    println!(
+        "{} sentences at once: {} with a gap; the latest chunk came {:.0} ms early",
+        at_once.sentences, at_once.underruns, at_once.least_slack_ms
+    );
+    println!("a sentence after a hang-up waits {:.1} ms more", report.after_cancelling_ms);
+    print!("peak memory {:.0} MiB", report.peak_mib);
+    println!(
+        "{}",
+        report.peer_peak_mib.map_or(String::new(), |peak| format!(", Piper's {peak:.0} MiB"))
+    );
+    if let Some(heard) = &report.intelligible {
+        print!(
+            "{} sentences over Opus: {:.1} % of words misheard",
+            heard.sentences,
+            1e2 * heard.word_error_rate
+        );
+        let peer =
+            heard.peer_word_error_rate.map(|rate| format!(", of Piper's {:.1} %", 1e2 * rate));
+        println!("{}", peer.unwrap_or_default());
     }
 }
 
@@ -79,6 +211,7 @@ fn call(args: CallArgs) -> anyhow::Result<ExitCode> {
         calls: args.calls.into(),
         url: args.url,
         brain: args.llm.is_none().then(|| args.brain.choice()),
+        device: device::pick(&args.device)?,
         models: args.models,
     };
     let report = super::runtime()?.block_on(crate::bench::call::run(plan))?;

@@ -29,6 +29,9 @@ pub(super) struct Args {
     /// Language to ask for: en, fr or auto.
     #[arg(long)]
     language: Option<String>,
+    /// Voice to ask for, such as fr_FR-siwis-medium or NAME#SPEAKER@SPEED.
+    #[arg(long)]
+    voice: Option<String>,
     /// Accept a development certificate.
     #[arg(long)]
     insecure: bool,
@@ -53,6 +56,7 @@ async fn call(args: Args) -> anyhow::Result<ExitCode> {
     let options = Options {
         key: args.key.clone(),
         language: args.language.clone(),
+        voice: args.voice.clone(),
         any_certificate: args.insecure,
         tcp_only: args.tcp,
         via: None,

@@ -1,6 +1,7 @@
 //! The command line: arguments in, a gateway, a call or a table out.
 //!
-//! `eva serve` (the default), `eva call`, `eva bench`, `eva models`, `eva doctor`. Every command
+//! `eva serve` (the default), `eva call`, `eva speak`, `eva bench`, `eva models`,
+//! `eva voices`, `eva doctor`. Every command
 //! returns a sentence when it cannot go on; `main` prints it and exits with status 1.
 
 mod bench;
@@ -8,6 +9,8 @@ mod call;
 mod doctor;
 mod models;
 mod serve;
+mod speak;
+mod voices;
 
 use clap::{Parser, Subcommand};
 
@@ -29,6 +32,10 @@ enum Command {
     Call(call::Args),
     /// Measure this machine: calls, the language model.
     Bench(bench::Args),
+    /// Speak a text into a WAV file.
+    Speak(speak::Args),
+    /// List, add and remove voices.
+    Voices(voices::VoicesArgs),
     /// List, fetch and check the models.
     Models(models::ModelsArgs),
     /// Say what is missing or slow on this machine.
@@ -46,6 +53,8 @@ pub fn main() -> std::process::ExitCode {
         Some(Command::Serve(args)) => serve::run(*args),
         Some(Command::Call(args)) => call::run(args),
         Some(Command::Bench(args)) => bench::run(args),
+        Some(Command::Speak(args)) => speak::run(args),
+        Some(Command::Voices(args)) => voices::run(args),
         Some(Command::Models(args)) => models::run(args),
         Some(Command::Doctor(args)) => doctor::run(args),
     };

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use anyhow::bail;
 use clap::{Args, Subcommand};
 
 use crate::models::{Entry, ModelError, ModelId, Progress, State, Store, human_size};
@@ -21,7 +22,7 @@ enum Command {
     Pull {
         /// Models by name, as `eva models` lists them
         ids: Vec<String>,
-        /// Every model there is
+        /// Every model there is, but of the voices only the default one
         #[arg(long, conflicts_with = "ids")]
         all: bool,
     },
@@ -48,6 +49,9 @@ fn list(store: &Store) -> Result<(), ModelError> {
     let mut notes = Vec::new();
     for entry in store.manifest().entries() {
         let state = store.state(&entry.id)?;
+        if is_extra_voice(entry) && matches!(state, State::Absent) {
+            continue;
+        }
         println!(
             "{:<16} {:<10} {:>7}  {:<13} {}",
             entry.id.to_string(),
@@ -61,9 +65,14 @@ fn list(store: &Store) -> Result<(), ModelError> {
             notes.push(error.to_string());
         }
     }
-    println!("\nfolder: {}", store.dir().display());
+    println!("\nfolder: {}; more voices: `eva voices`", store.dir().display());
     notes.iter().for_each(|note| println!("{note}"));
     Ok(())
+}
+
+/// Voices beyond the default one are `eva voices`' affair.
+fn is_extra_voice(entry: &Entry) -> bool {
+    entry.voice.is_some() && !entry.default
 }
 
 fn word(state: &State, entry: &Entry) -> &'static str {
@@ -75,14 +84,24 @@ fn word(state: &State, entry: &Entry) -> &'static str {
     }
 }
 
-fn pull(store: &Store, ids: Vec<String>, all: bool) -> Result<(), ModelError> {
+fn pull(store: &Store, ids: Vec<String>, all: bool) -> anyhow::Result<()> {
     let ids: Vec<ModelId> = if all {
-        store.manifest().entries().iter().map(|entry| entry.id.clone()).collect()
+        let entries = store.manifest().entries().iter();
+        entries.filter(|entry| !is_extra_voice(entry)).map(|entry| entry.id.clone()).collect()
     } else if ids.is_empty() {
         store.manifest().defaults()
     } else {
         ids.into_iter().map(ModelId::from).collect()
     };
+    for id in &ids {
+        let entry = store.manifest().entry(id)?;
+        let accept = entry.voice.as_ref().and_then(|voice| voice.accept.as_deref());
+        if let Some(reason) = accept
+            && matches!(store.state(id)?, State::Absent)
+        {
+            bail!("{id} must be accepted ({reason}): `eva voices add {id} --accept-licence`");
+        }
+    }
     store.pull(&ids, Progress::Terminal)?;
     println!("The models are in {}.", store.dir().display());
     Ok(())

@@ -18,6 +18,8 @@ use crate::language::Language;
 use crate::observability;
 use crate::rtc::RtcConfig;
 use crate::signaling::{self, Access, Service, tls};
+use crate::speaking::{Device, VoiceSpec, device};
+use crate::voices::Voices;
 
 /// How long requests under way may take when the gateway shuts down.
 const GRACE: Duration = Duration::from_secs(2);
@@ -48,6 +50,13 @@ pub(super) struct Args {
     /// Language of calls that ask for none.
     #[arg(long, env = "EVA_LANGUAGE", value_enum, default_value_t = LanguageArg::En)]
     language: LanguageArg,
+    /// Voice of calls that ask for none: NAME, NAME#SPEAKER, NAME@SPEED or NAME#SPEAKER@SPEED;
+    /// `eva voices` lists them. By default one that speaks the language.
+    #[arg(long, env = "EVA_VOICE")]
+    voice: Option<VoiceSpec>,
+    /// What the voice runs on: cpu, cuda (cuda:1 is the second GPU), or auto, a GPU where there is one.
+    #[arg(long, env = "EVA_DEVICE", default_value = "auto")]
+    device: String,
     /// Calls at once; one more is refused.
     #[arg(long, env = "EVA_MAX_CALLS", default_value_t = 8)]
     max_calls: usize,
@@ -145,9 +154,15 @@ async fn serve(args: Args, access: Access) -> anyhow::Result<ExitCode> {
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     let language = Language::from(args.language);
+    let voice = match &args.voice {
+        Some(voice) => voice.clone(),
+        None => Voices::open(args.models.clone(), Device::Cpu)?.default_for(language),
+    };
     let choice = EngineChoice {
         models: args.models.clone(),
         multilingual: language != Language::En,
+        voice,
+        device: device::pick(&args.device)?,
         brain: args.brain.choice(),
     };
     let mut call = CallSettings { instructions: args.instructions.clone(), ..Default::default() };

@@ -28,6 +28,8 @@ pub struct Options {
     pub key: Option<String>,
     /// Language to ask for.
     pub language: Option<String>,
+    /// Voice to ask for.
+    pub voice: Option<String>,
     /// Accept any TLS certificate (development certificates).
     pub any_certificate: bool,
     /// Leave UDP aside.
@@ -87,7 +89,8 @@ impl HeadlessCall {
         let media = |error: crate::rtc::RtcError| DialError::Media(error.to_string());
         let config = CallerConfig { tcp_only: options.tcp_only, ..CallerConfig::default() };
         let (caller, offer) = Caller::dial(config).await.map_err(media)?;
-        let answer = signaling.offer(&offer, options.language.as_deref()).await?;
+        let (language, voice) = (options.language.as_deref(), options.voice.as_deref());
+        let answer = signaling.offer(&offer, language, voice).await?;
         let sdp = match options.via {
             Some(relay) => redirected(&answer.sdp, relay),
             None => answer.sdp,

@@ -35,6 +35,8 @@ struct Offer<'a> {
     sdp: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     language: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    voice: Option<&'a str>,
 }
 
 /// What the gateway answers.
@@ -77,13 +79,14 @@ impl Signaling {
         &self,
         sdp: &str,
         language: Option<&str>,
+        voice: Option<&str>,
     ) -> Result<Answer, DialError> {
         let unreachable = |error: reqwest::Error| DialError::Unreachable {
             url: self.base.clone(),
             reason: innermost(&error),
         };
         let request = self.client.post(format!("{}/offer", self.base));
-        let offer = Offer { r#type: "offer", sdp, language };
+        let offer = Offer { r#type: "offer", sdp, language, voice };
         let response = self.authorised(request).json(&offer).send().await.map_err(unreachable)?;
         let status = response.status();
         if !status.is_success() {

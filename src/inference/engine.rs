@@ -3,6 +3,7 @@
 use std::collections::BinaryHeap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 /// How urgent a job is; later variants run first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,7 +27,9 @@ type Work<M> = Box<dyn FnOnce(&mut M) + Send>;
 
 struct Job<M> {
     urgency: Urgency,
-    /// Order of arrival; earlier runs first among equals.
+    /// Among jobs as urgent, the earliest runs first.
+    due: Instant,
+    /// Order of arrival, for jobs due at once.
     arrival: u64,
     work: Work<M>,
 }
@@ -44,7 +47,8 @@ impl<M> PartialOrd for Job<M> {
 }
 impl<M> Ord for Job<M> {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.urgency, other.arrival).cmp(&(other.urgency, self.arrival))
+        let urgent = self.urgency.cmp(&other.urgency);
+        urgent.then((other.due, other.arrival).cmp(&(self.due, self.arrival)))
     }
 }
 
@@ -123,13 +127,24 @@ impl<M: 'static> Engine<M> {
         Ok(Self { inner: Arc::new(handle) })
     }
 
-    /// Queues a job. It runs once, on the engine's thread.
+    /// Queues a job. It runs once, on the engine's thread: behind what is more urgent, and what of
+    /// the same urgency came before.
     pub fn submit(
         &self,
         urgency: Urgency,
         work: impl FnOnce(&mut M) + Send + 'static,
     ) -> Result<(), Overloaded> {
-        push(&self.inner.shared, urgency, Box::new(work))
+        self.submit_by(urgency, Instant::now(), work)
+    }
+
+    /// As [`Self::submit`]; among jobs as urgent, the one `due` first runs first.
+    pub fn submit_by(
+        &self,
+        urgency: Urgency,
+        due: Instant,
+        work: impl FnOnce(&mut M) + Send + 'static,
+    ) -> Result<(), Overloaded> {
+        push(&self.inner.shared, urgency, due, Box::new(work))
     }
 
     /// A handle for a job to queue its own next step with. It does not keep the engine alive.
@@ -155,27 +170,42 @@ impl<M> Clone for Resubmitter<M> {
 }
 
 impl<M: 'static> Resubmitter<M> {
-    /// Queues the next step, behind what is more urgent and what of the same urgency came before.
+    /// Queues the next step; see [`Engine::submit`].
     pub fn submit(
         &self,
         urgency: Urgency,
         work: impl FnOnce(&mut M) + Send + 'static,
     ) -> Result<(), Overloaded> {
+        self.submit_by(urgency, Instant::now(), work)
+    }
+
+    /// Queues the next step; see [`Engine::submit_by`].
+    pub fn submit_by(
+        &self,
+        urgency: Urgency,
+        due: Instant,
+        work: impl FnOnce(&mut M) + Send + 'static,
+    ) -> Result<(), Overloaded> {
         match self.shared.upgrade() {
-            Some(shared) => push(&shared, urgency, Box::new(work)),
+            Some(shared) => push(&shared, urgency, due, Box::new(work)),
             None => Err(Overloaded("ended")),
         }
     }
 }
 
-fn push<M>(shared: &Shared<M>, urgency: Urgency, work: Work<M>) -> Result<(), Overloaded> {
+fn push<M>(
+    shared: &Shared<M>,
+    urgency: Urgency,
+    due: Instant,
+    work: Work<M>,
+) -> Result<(), Overloaded> {
     let mut queue = shared.lock();
     if queue.closed || queue.jobs.len() >= shared.capacity {
         return Err(Overloaded(shared.name));
     }
     queue.arrivals += 1;
     let arrival = queue.arrivals;
-    queue.jobs.push(Job { urgency, arrival, work });
+    queue.jobs.push(Job { urgency, due, arrival, work });
     shared.wake.notify_one();
     Ok(())
 }
@@ -230,6 +260,7 @@ fn lower_priority(nice: i32) {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
+    use std::time::{Duration, Instant};
 
     use super::{Engine, Urgency};
 
@@ -254,6 +285,29 @@ mod tests {
         engine.submit(Urgency::Background, move |seen| done.send(seen.clone()).unwrap()).unwrap();
         hold.send(()).unwrap();
         assert_eq!(order.recv().unwrap(), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn among_jobs_as_urgent_the_one_due_first_runs_first() {
+        let engine = Engine::start("test", 16, 0, || Ok::<_, ()>(Vec::<u64>::new())).unwrap();
+        let (hold, held) = mpsc::channel::<()>();
+        let (started, running) = mpsc::channel();
+        engine
+            .submit(Urgency::Frame, move |_| {
+                started.send(()).unwrap();
+                held.recv().unwrap();
+            })
+            .unwrap();
+        running.recv().unwrap();
+        let now = Instant::now();
+        for after in [3, 1, 2] {
+            let due = now + Duration::from_secs(after);
+            engine.submit_by(Urgency::Now, due, move |seen| seen.push(after)).unwrap();
+        }
+        let (done, order) = mpsc::channel();
+        engine.submit(Urgency::Later, move |seen| done.send(seen.clone()).unwrap()).unwrap();
+        hold.send(()).unwrap();
+        assert_eq!(order.recv().unwrap(), [1, 2, 3]);
     }
 
     #[test]

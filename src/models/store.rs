@@ -152,10 +152,14 @@ impl Store {
             return Err(damaged(format!("{size} bytes long instead of {}", file.size)));
         }
         let found = hash::of_file(&path).map_err(|error| ModelError::io(&path, error))?;
-        let hashes = entry.known_hashes(&file.path);
-        let expected = known.is_some_and(|known| known.sha256 == found)
+        let (hashes, md5s) = (entry.known_hashes(&file.path), entry.known_md5s(&file.path));
+        let mut expected = known.is_some_and(|known| known.sha256 == found)
             || hashes.contains(found.as_str())
-            || (hashes.is_empty() && known.is_none());
+            || (hashes.is_empty() && md5s.is_empty() && known.is_none());
+        if !expected && !md5s.is_empty() {
+            let md5 = hash::md5_of_file(&path).map_err(|error| ModelError::io(&path, error))?;
+            expected = md5s.contains(md5.as_str());
+        }
         if !expected {
             // A converted file without a stamp has no hash to compare with: its structure decides.
             if known.is_some() || !entry.is_converted(&file.path) {

@@ -441,8 +441,9 @@ fn downloads_of_one_file_need_no_store() {
     let dir = TempDir::new().unwrap();
     let http = http::Http::new().unwrap_or_else(|_| panic!("a client can be made"));
     let url = hub.url("good");
-    let wanted = http::Wanted { url: &url, size: content().len() as u64, sha256: None };
-    let bar = Progress::Hidden.bar(String::new(), wanted.size);
+    let size = content().len() as u64;
+    let wanted = http::Wanted { url: &url, size: Some(size), sha256: None, md5: None };
+    let bar = Progress::Hidden.bar(String::new(), size);
     let part = dir.path().join("part");
     let sha256 = http.download(&wanted, &part, &bar).unwrap_or_else(|e| panic!("{e:?}"));
     assert_eq!(sha256, of_bytes(&content()));

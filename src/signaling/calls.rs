@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +16,13 @@ pub(super) struct Offer {
     r#type: String,
     sdp: String,
     language: Option<String>,
+    voice: Option<String>,
+}
+
+/// Wishes that can stand in the address as well.
+#[derive(Deserialize)]
+pub(super) struct Wishes {
+    voice: Option<String>,
 }
 
 /// The complete answer: it holds all candidates, nothing trickles.
@@ -29,6 +36,7 @@ pub(super) struct Answer {
 pub(super) async fn offer(
     State(service): State<Service>,
     headers: HeaderMap,
+    Query(wishes): Query<Wishes>,
     body: Result<Json<Offer>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Answer>), ApiError> {
     service.access.check(&headers)?;
@@ -40,7 +48,8 @@ pub(super) async fn offer(
             "The field type must be \"offer\": send what createOffer() made.",
         ));
     }
-    let invitation = Invitation { offer_sdp: offer.sdp, language: offer.language };
+    let voice = offer.voice.or(wishes.voice);
+    let invitation = Invitation { offer_sdp: offer.sdp, language: offer.language, voice };
     let admitted = service.gateway.admit(invitation).await?;
     let answer = Answer { r#type: "answer", sdp: admitted.answer_sdp, call_id: admitted.call_id };
     Ok((StatusCode::CREATED, Json(answer)))

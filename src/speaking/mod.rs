@@ -1,16 +1,27 @@
 //! Sentences in; sound with word times out, first chunk first.
 //!
-//! In: text to speak. Out: [`SpokenChunk`]s. Owns the voice engine (VITS) and text-to-phoneme
-//! conversion. Knows nothing of turns, packets or pacing.
+//! In: text to speak. Out: [`SpokenChunk`]s. Owns the voice engine (VITS), text-to-phoneme
+//! conversion and the [`clips`] made with a voice. Knows nothing of turns, packets or pacing.
 
+mod batch;
+mod characters;
+pub mod clips;
 mod engine;
+mod fingerprint;
 mod phonemes;
+mod playout_clock;
+mod spec;
 mod text;
+mod times;
+pub mod visemes;
 pub mod vits;
+mod voice;
 
 pub use candle_core::Device;
-pub use engine::{StartError, VitsVoice};
 pub use phonemes::PhonemeError;
+pub use spec::{SPEEDS, SpecError, VoiceSpec};
+pub use vits::device;
+pub use voice::{StartError, UnknownSpeaker, VitsVoice};
 
 use std::ops::Range;
 
@@ -40,6 +51,18 @@ pub struct WordSpan {
     pub samples: Range<usize>,
 }
 
+/// Where one phoneme sounds (or a letter, in a voice that reads characters).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PhonemeSpan {
+    /// A character of espeak-ng's IPA, or the letter; marks of pauses (`,`, ` `, `^`, `$`) stand
+    /// for the silence they make.
+    pub phoneme: char,
+    /// The word it belongs to, as a number in [`SpokenChunk::words`]; `None` for pauses.
+    pub word: Option<usize>,
+    /// Samples from the start of the sentence's sound, at the voice's rate.
+    pub samples: Range<usize>,
+}
+
 /// A piece of the sentence's sound.
 #[derive(Clone, Debug)]
 pub struct SpokenChunk {
@@ -47,6 +70,8 @@ pub struct SpokenChunk {
     pub pcm: Vec<f32>,
     /// All words of the sentence, with the first chunk; empty in later ones.
     pub words: Vec<WordSpan>,
+    /// All phonemes of the sentence, without gaps, with the first chunk; empty in later ones.
+    pub phonemes: Vec<PhonemeSpan>,
     /// Nothing follows.
     pub last: bool,
 }

@@ -11,7 +11,9 @@ use eva_voice::bench::local::LocalGateway;
 use eva_voice::call::{CallSettings, Engines};
 use eva_voice::engines::{self, BrainChoice, EngineChoice};
 use eva_voice::listening::{LISTENING_RATE, Language, Pass};
+use eva_voice::models::DEFAULT_VOICE;
 use eva_voice::signaling::Access;
+use eva_voice::speaking::{Device, VoiceSpec};
 use eva_voice::thinking::Llm;
 use eva_voice::thinking::openai::{OpenAi, OpenAiConfig};
 
@@ -33,8 +35,13 @@ pub fn engines() -> Engines {
     static ENGINES: OnceLock<Engines> = OnceLock::new();
     ENGINES
         .get_or_init(|| {
-            let choice =
-                EngineChoice { models: None, multilingual: false, brain: BrainChoice::Builtin };
+            let choice = EngineChoice {
+                models: None,
+                multilingual: false,
+                voice: VoiceSpec::of(DEFAULT_VOICE),
+                device: Device::Cpu,
+                brain: BrainChoice::Builtin,
+            };
             let instructions = CallSettings::default().instructions();
             // On a thread of its own: tests call this from inside the runtime.
             std::thread::spawn(move || {

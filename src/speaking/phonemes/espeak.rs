@@ -1,41 +1,16 @@
-//! espeak-ng (the pure Rust port), named only here.
+//! espeak-ng (the pure Rust port), named only here: words in, IPA out.
 
-/// Why text cannot be turned into phonemes.
-#[derive(Debug, thiserror::Error)]
-pub enum PhonemeError {
-    /// The program was built without espeak-ng.
-    #[cfg(not(feature = "espeak"))]
-    #[error(
-        "this voice needs espeak-ng for its phonemes, and this program was built without it; \
-         build it with the feature `espeak` (which makes the program GPL-3.0-or-later)"
-    )]
-    NotBuilt,
-    /// Its data cannot be written.
-    #[cfg(feature = "espeak")]
-    #[error("cannot write espeak-ng's data to {path}: {source}; make room, or set XDG_CACHE_HOME")]
-    Data {
-        /// Where to.
-        path: std::path::PathBuf,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// It does not know the language.
-    #[cfg(feature = "espeak")]
-    #[error("espeak-ng cannot make phonemes for {name:?}: {reason}")]
-    Language {
-        /// The voice's name for it.
-        name: String,
-        /// What espeak-ng says.
-        reason: String,
-    },
-}
+#[cfg(feature = "espeak")]
+mod data;
+#[cfg(feature = "espeak")]
+mod repairs;
 
 #[cfg(not(feature = "espeak"))]
 pub use without::Espeak;
 
 #[cfg(not(feature = "espeak"))]
 mod without {
-    use super::PhonemeError;
+    use super::super::PhonemeError;
 
     /// Stands for espeak-ng in a build without it: cannot be made.
     pub enum Espeak {}
@@ -50,6 +25,18 @@ mod without {
             match *self {}
         }
 
+        pub(in super::super) fn letter(&self, _letter: &str) -> String {
+            match *self {}
+        }
+
+        pub(in super::super) fn repaired(&self, _word: &str, _phonemes: &str) -> String {
+            match *self {}
+        }
+
+        pub(in super::super) fn pair(&self, _one: &str, _two: &str) -> Option<[&'static str; 2]> {
+            match *self {}
+        }
+
         pub(in super::super) fn ipa(&self, _text: &str) -> String {
             match *self {}
         }
@@ -61,35 +48,49 @@ pub use with::Espeak;
 
 #[cfg(feature = "espeak")]
 mod with {
-    use std::fs;
-    use std::io;
-    use std::path::{Path, PathBuf};
-
     use espeak_ng::Translator;
 
-    use super::PhonemeError;
+    use super::super::PhonemeError;
+    use super::data;
+    use super::repairs::Repairs;
 
     /// espeak-ng with the data of one language.
     pub struct Espeak {
         translator: Translator,
         latin: bool,
+        repairs: Repairs,
     }
 
     impl Espeak {
-        /// Writes the bundled data of the language into the cache folder if it is not there yet,
-        /// and tries it.
+        /// For espeak-ng's voice `name`: a language tag as voices name it (`en-us`, `en-gb-x-rp`,
+        /// `fr`, `fr-fr`, `es-419`); a variant (`+f3`) changes no phonemes. Writes the bundled
+        /// data of the language into the cache folder if it is not there yet, and tries it.
         pub fn start(name: &str) -> Result<Self, PhonemeError> {
-            let language = name.split(['-', '_']).next().unwrap_or(name).to_lowercase();
-            let dir = data_dir(name, &language)?;
+            let tag = name.split('+').next().unwrap_or(name).replace('_', "-").to_lowercase();
+            let language = tag.split('-').next().unwrap_or(&tag).to_owned();
+            let dir = data::folder(&tag, &language)?;
             let refused = |reason: String| PhonemeError::Language { name: name.into(), reason };
+            let repairs = Repairs::of(&tag);
+            let known = data::voice(&dir, &tag).unwrap_or(tag);
             let translator =
-                Translator::new(name, Some(&dir)).map_err(|error| refused(error.to_string()))?;
+                Translator::new(&known, Some(&dir)).map_err(|error| refused(error.to_string()))?;
             translator.text_to_ipa("a").map_err(|error| refused(error.to_string()))?;
             let others =
                 ["ar", "bg", "el", "fa", "he", "hi", "ja", "ka", "kk", "ko", "ru", "uk", "zh"];
-            Ok(Self { translator, latin: !others.contains(&language.as_str()) })
+            let latin = !others.contains(&language.as_str());
+            Ok(Self { translator, latin, repairs })
         }
 
+        /// How a letter is written so that its name is said.
+        pub(in super::super) fn letter(&self, letter: &str) -> String {
+            match letter {
+                // Alone it would be the article.
+                "a" | "a's" if self.repairs.is_english() => letter.replacen('a', "eh", 1),
+                letter => letter.to_owned(),
+            }
+        }
+
+        /// The word without letters of scripts the language cannot read; `None` if none is left.
         /// The word without letters of scripts the language cannot read; `None` if none is left.
         pub(in super::super) fn readable(&self, word: &str) -> Option<String> {
             let kept: String = word
@@ -101,6 +102,7 @@ mod with {
 
         /// Phonemes of a clause, its words parted by white space; empty if it fails.
         pub(in super::super) fn ipa(&self, text: &str) -> String {
+            let text = &self.respelled(text);
             let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                 self.translator.text_to_ipa(text)
             }));
@@ -117,6 +119,31 @@ mod with {
             };
             without_marks(&ipa)
         }
+
+        /// Words that the port mispronounces, written so that it does not.
+        fn respelled(&self, text: &str) -> String {
+            let words = text.split(' ').map(|word| {
+                let core = word.trim_end_matches(|c: char| c.is_ascii_punctuation());
+                let written = self.repairs.respelled(core);
+                written.map_or(word.into(), |written| written + &word[core.len()..])
+            });
+            words.collect::<Vec<_>>().join(" ")
+        }
+
+        /// The phonemes of one word, put right where the port is wrong.
+        pub(in super::super) fn repaired(&self, word: &str, phonemes: &str) -> String {
+            self.repairs.ending(word, phonemes).unwrap_or_else(|| phonemes.into())
+        }
+
+        /// What replaces the phonemes of two words that run together without a space between; an
+        /// empty string keeps them.
+        pub(in super::super) fn pair(
+            &self,
+            first: &str,
+            second: &str,
+        ) -> Option<[&'static str; 2]> {
+            self.repairs.pair(first, second)
+        }
     }
 
     /// Drops the marks of language switches: `(en)`.
@@ -132,59 +159,6 @@ mod with {
     }
 
     fn is_latin(c: char) -> bool {
-        matches!(u32::from(c), 0..=0x24f | 0x1e00..=0x1eff)
-    }
-
-    /// The folder with the language's data, written if need be.
-    fn data_dir(name: &str, language: &str) -> Result<PathBuf, PhonemeError> {
-        let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).unwrap_or_else(|| {
-            PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache")
-        });
-        let plain: String = name.chars().filter(|c| c.is_alphanumeric() || *c == '-').collect();
-        let place = format!("eva-voice/espeak-ng-{}/{plain}", espeak_ng::EspeakNg::version());
-        let wanted = cache.join(&place);
-        let failed = match install(&wanted, name, language) {
-            Ok(()) => return Ok(wanted),
-            Err(error) => error,
-        };
-        // A home that cannot be written to, as in some containers.
-        let instead = std::env::temp_dir().join(&place);
-        install(&instead, name, language)
-            .map(|()| instead)
-            .map_err(|_| PhonemeError::Data { path: wanted, source: failed })
-    }
-
-    /// Writes the data beside `dir` and moves it there whole: others may be doing the same.
-    fn install(dir: &Path, name: &str, language: &str) -> io::Result<()> {
-        if dir.join("phontab").exists() {
-            return Ok(());
-        }
-        let parent = dir.parent().expect("the data folder lies below the cache folder");
-        let fresh = parent.join(format!("{}.{}", uuid::Uuid::new_v4(), "new"));
-        fs::create_dir_all(&fresh)?;
-        let written = espeak_ng::install_bundled_languages(&fresh, &[language])
-            .and_then(|()| prune(&fresh.join("lang"), name, language))
-            .and_then(|()| fs::rename(&fresh, dir));
-        if written.is_err() {
-            let _ = fs::remove_dir_all(&fresh);
-        }
-        if dir.join("phontab").exists() { Ok(()) } else { written }
-    }
-
-    /// Removes the descriptions of other languages: espeak-ng reads all of them on every call.
-    fn prune(dir: &Path, name: &str, language: &str) -> io::Result<()> {
-        for entry in fs::read_dir(dir)? {
-            let entry = entry?;
-            let path = entry.path();
-            if entry.file_type()?.is_dir() {
-                prune(&path, name, language)?;
-            } else {
-                let file = entry.file_name().to_string_lossy().to_lowercase();
-                if file != name.to_lowercase() && file != language {
-                    fs::remove_file(&path)?;
-                }
-            }
-        }
-        Ok(())
+        matches!(u32::from(c), 0..=0x24f | 0x300..=0x36f | 0x1e00..=0x1eff)
     }
 }

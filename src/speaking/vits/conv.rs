@@ -27,6 +27,8 @@ pub struct ViewMut<'a> {
 /// What becomes of a convolution's sums: `v = conv + bias + add[0] + add[1]`.
 #[derive(Default)]
 pub struct Sink<'a> {
+    /// Stands in for the convolution's own bias; from [`Conv::biased`].
+    pub bias: Option<&'a [f32]>,
     /// Added before storing.
     pub add: [Option<View<'a>>; 2],
     /// Adds what `raw` holds, too.
@@ -94,6 +96,18 @@ impl Conv {
         })
     }
 
+    /// Its bias with `more` added, for [`Sink::bias`].
+    pub fn biased(&self, more: &[f32]) -> Vec<f32> {
+        let mut bias = self.bias.clone();
+        bias.iter_mut().zip(more).for_each(|(bias, more)| *bias += more);
+        bias
+    }
+
+    /// Floating-point operations of one sample of all outputs.
+    pub fn flops(&self) -> f64 {
+        2.0 * (self.outputs * self.inputs * self.taps) as f64
+    }
+
     /// How many samples beyond the first one output needs.
     pub fn span(&self) -> usize {
         (self.taps - 1) * self.dilation
@@ -104,11 +118,8 @@ impl Conv {
         self.span() / 2
     }
 
-    /// Computes `samples` outputs; `input` begins at the first output's first tap.
-    pub fn run(&self, simd: Simd, input: View<'_>, samples: usize, sink: &mut Sink<'_>) {
-        if samples == 0 {
-            return;
-        }
+    /// Panics unless every array is long enough for all channels and samples.
+    fn check(&self, input: View<'_>, samples: usize, sink: &Sink<'_>) {
         let fits = |length: usize, rows: usize, stride: usize, columns: usize| {
             assert!(length >= (rows - 1) * stride + columns, "a convolution's arrays do not fit");
         };
@@ -122,6 +133,17 @@ impl Conv {
         if let Some((act, _)) = &sink.act {
             fits(act.data.len(), self.outputs, act.stride, samples);
         }
+        let bias = sink.bias.map_or(self.bias.len(), <[f32]>::len);
+        assert_eq!(bias, self.bias.len(), "a bias of another convolution");
+    }
+
+    /// Computes `samples` outputs; `input` begins at the first output's first tap.
+    pub fn run(&self, simd: Simd, input: View<'_>, samples: usize, sink: &mut Sink<'_>) {
+        if samples == 0 {
+            return;
+        }
+        self.check(input, samples, sink);
+        let bias = sink.bias.unwrap_or(&self.bias);
         let add = sink
             .add
             .map(|add| add.map_or((std::ptr::null(), 0), |add| (add.data.as_ptr(), add.stride)));
@@ -146,7 +168,7 @@ impl Conv {
             x_stride: input.stride,
             w: self.packed.as_ptr(),
             shape: (self.inputs, self.taps, self.dilation),
-            bias: self.bias.as_ptr(),
+            bias: bias.as_ptr(),
             add: [add[0], second],
             raw,
             act,
@@ -158,7 +180,7 @@ impl Conv {
         for at in (0..samples).step_by(COLS) {
             for first in (0..self.outputs).step_by(ROWS) {
                 tile.size = (ROWS.min(self.outputs - first), COLS.min(samples - at));
-                // SAFETY: `fits` has checked every array for all rows and samples; `packed` and
+                // SAFETY: `check` has checked every array for all rows and samples; `packed` and
                 // `bias` hold whole groups of ROWS; null pointers stay null through `offset`.
                 unsafe {
                     tile.x = whole.x.add(at);
@@ -238,6 +260,13 @@ impl Mat {
         conv.run(simd, self.view(0, conv.reach()), self.len, &mut sink);
         out
     }
+
+    /// The same values with `pad` zero columns.
+    pub fn padded(&self, pad: usize) -> Mat {
+        let mut out = Mat::new(self.rows, self.len, pad);
+        (0..self.rows).for_each(|row| out.row_mut(row).copy_from_slice(self.row(row)));
+        out
+    }
 }
 
 /// Layer normalisation over the channels of each sample.
@@ -252,31 +281,36 @@ impl Norm {
         Self { gamma: gamma.values.clone(), beta: beta.values.clone() }
     }
 
-    /// Normalises in place, then applies `then` to every value.
-    pub fn run(&self, mat: &mut Mat, then: impl Fn(f32) -> f32 + Copy) {
+    /// Normalises in place.
+    pub fn run(&self, simd: Simd, mat: &mut Mat) {
+        self.each_row(simd, mat, Simd::normalise);
+    }
+
+    /// Normalises in place, then applies the Gaussian error linear unit.
+    pub fn run_gelu(&self, simd: Simd, mat: &mut Mat) {
+        self.each_row(simd, mat, Simd::normalise_gelu);
+    }
+
+    fn each_row(
+        &self,
+        simd: Simd,
+        mat: &mut Mat,
+        finish: impl Fn(Simd, &mut [f32], &[f32], &[f32], [f32; 2]),
+    ) {
         const EPSILON: f32 = 1e-5;
         let share = 1.0 / mat.rows as f32;
         let mut mean = vec![0.0f32; mat.len];
         for row in 0..mat.rows {
-            for (mean, &value) in mean.iter_mut().zip(mat.row(row)) {
-                *mean += value * share;
-            }
+            simd.add_scaled(&mut mean, share, mat.row(row));
         }
         let mut inverse = vec![0.0f32; mat.len];
         for row in 0..mat.rows {
-            for ((sum, &value), &mean) in inverse.iter_mut().zip(mat.row(row)).zip(&mean) {
-                *sum += (value - mean) * (value - mean) * share;
-            }
+            simd.add_squares(&mut inverse, share, mat.row(row), &mean);
         }
-        for value in &mut inverse {
-            *value = 1.0 / (*value + EPSILON).sqrt();
-        }
+        simd.inverse_roots(&mut inverse, EPSILON);
         for row in 0..mat.rows {
-            let (gamma, beta) = (self.gamma[row], self.beta[row]);
-            let values = mat.row_mut(row).iter_mut();
-            for ((value, &mean), &inverse) in values.zip(&mean).zip(&inverse) {
-                *value = then((*value - mean) * inverse * gamma + beta);
-            }
+            let affine = [self.gamma[row], self.beta[row]];
+            finish(simd, mat.row_mut(row), &mean, &inverse, affine);
         }
     }
 }
@@ -309,10 +343,11 @@ mod tests {
             (0..inputs).for_each(|row| x.row_mut(row).fill_with(&mut next));
             let mut add = Mat::new(outputs, len, 0);
             (0..outputs).for_each(|row| add.row_mut(row).fill_with(&mut next));
-            for simd in [Simd::detect(), Simd::Compiled] {
+            for simd in Simd::available() {
                 let mut raw = Mat::new(outputs, len, 3);
                 let mut act = Mat::new(outputs, len, 1);
                 let mut sink = Sink {
+                    bias: None,
                     add: [Some(add.view(0, 0)), None],
                     accumulate: false,
                     raw: Some(raw.view_mut(0)),

@@ -5,21 +5,27 @@
 //! convolution a step, kind 1 two. Every layer keeps the few samples its successors still need,
 //! so that sound in pieces equals sound at once and costs the same.
 
+use std::sync::Arc;
+
 use super::conv::{Conv, Rectify, Sink, View, ViewMut};
 use super::encoder::conv;
 use super::kernels::{COLS, Simd};
-use super::math;
+use super::speakers::{Condition, Speaker, Speakers};
 use super::track::Track;
 use super::weights::{Missing, Weights};
 
 /// Slope of the rectifiers; the last one has another.
 const SLOPE: f32 = 0.1;
 const LAST_SLOPE: f32 = 0.01;
+/// The most samples of a frame: far more than any published voice's.
+const LONGEST_FRAME: usize = 1 << 14;
 /// Values of one stream computed at a time: a level's streams together stay in the L2 cache.
 const BLOCK: usize = 24 * 1024;
 
 /// The decoder's weights.
 pub struct Decoder {
+    /// From a speaker to `pre`'s outputs.
+    condition: Option<Condition>,
     pre: Conv,
     levels: Vec<Level>,
     post: Conv,
@@ -40,8 +46,8 @@ struct Level {
 }
 
 impl Decoder {
-    /// Takes the weights below `dec`.
-    pub fn load(weights: &Weights) -> Result<Self, Missing> {
+    /// Takes the weights below `dec`, which reads frames of `channels`.
+    pub fn load(weights: &Weights, channels: usize, speakers: &Speakers) -> Result<Self, Missing> {
         let ups = weights.count("dec.ups", "weight");
         let kind2 = weights.find("dec.resblocks.0.convs.0.weight").is_some();
         let first = if kind2 { "convs.0.weight" } else { "convs1.0.weight" };
@@ -49,20 +55,39 @@ impl Decoder {
         if ups == 0 || blocks == 0 || !blocks.is_multiple_of(ups) {
             return Err(Missing("dec.resblocks.0.convs.0.weight".into()));
         }
-        let levels = (0..ups)
-            .map(|n| {
-                let share = blocks / ups;
-                let blocks = (n * share..(n + 1) * share)
-                    .map(|block| residual(weights, &format!("dec.resblocks.{block}"), kind2))
-                    .collect::<Result<_, _>>()?;
-                Level::load(weights, n, blocks, if kind2 { 1 } else { 2 })
-            })
-            .collect::<Result<_, Missing>>()?;
-        Ok(Self {
-            pre: conv(weights, "dec.conv_pre")?,
-            levels,
-            post: conv(weights, "dec.conv_post")?,
-        })
+        let pre = conv(weights, "dec.conv_pre", (0, channels))?;
+        let mut channels = pre.outputs;
+        let mut levels: Vec<Level> = Vec::new();
+        for n in 0..ups {
+            let level = Level::load(weights, n, channels, (blocks / ups, kind2))?;
+            channels = level.channels;
+            levels.push(level);
+        }
+        let rates = levels.iter().try_fold(1usize, |hop, level| hop.checked_mul(level.stride));
+        if rates.is_none_or(|hop| hop > LONGEST_FRAME) {
+            return Err(Missing(format!("dec.ups.{}.weight", ups - 1)));
+        }
+        let post = conv(weights, "dec.conv_post", (1, channels))?;
+        let condition = Condition::load(weights, "dec.cond", pre.outputs, speakers)?;
+        Ok(Self { condition, pre, levels, post })
+    }
+
+    /// What a speaker changes: the first convolution's bias.
+    pub fn speaker(&self, embedding: &[f32]) -> Option<Vec<f32>> {
+        let condition = self.condition.as_ref()?;
+        Some(self.pre.biased(&condition.run(embedding)))
+    }
+
+    /// Floating-point operations of each frame.
+    pub fn flops(&self) -> f64 {
+        let mut rate = 1.0;
+        let mut sum = self.pre.flops();
+        for level in &self.levels {
+            sum += rate * level.up.flops();
+            rate *= level.stride as f64;
+            sum += rate * level.blocks.iter().flatten().map(Conv::flops).sum::<f64>();
+        }
+        sum + rate * self.post.flops()
     }
 
     /// Samples per frame.
@@ -83,36 +108,37 @@ impl Decoder {
     }
 }
 
-/// The convolutions of one residual block, in order.
-fn residual(weights: &Weights, module: &str, kind2: bool) -> Result<Vec<Conv>, Missing> {
-    let mut convs = Vec::new();
-    if kind2 {
-        for n in 0..weights.count(&format!("{module}.convs"), "weight") {
-            convs.push(conv(weights, &format!("{module}.convs.{n}"))?);
-        }
-    } else {
-        for n in 0..weights.count(&format!("{module}.convs1"), "weight") {
-            convs.push(conv(weights, &format!("{module}.convs1.{n}"))?);
-            convs.push(conv(weights, &format!("{module}.convs2.{n}"))?);
-        }
+/// The convolutions of one residual block of `channels`, in order.
+fn residual(
+    weights: &Weights,
+    module: &str,
+    channels: usize,
+    kind2: bool,
+) -> Result<Vec<Conv>, Missing> {
+    let parts: &[&str] = if kind2 { &["convs"] } else { &["convs1", "convs2"] };
+    let count = weights.count(&format!("{module}.{}", parts[0]), "weight");
+    if count == 0 {
+        return Err(Missing(format!("{module}.{}.0.weight", parts[0])));
     }
-    Ok(convs)
+    let names = (0..count).flat_map(|n| parts.iter().map(move |part| format!("{part}.{n}")));
+    names.map(|part| conv(weights, &format!("{module}.{part}"), (channels, channels))).collect()
 }
 
 impl Level {
+    /// Takes step `n`, which reads `inputs` channels and has `share` blocks behind it.
     fn load(
         weights: &Weights,
         n: usize,
-        blocks: Vec<Vec<Conv>>,
-        pairs: usize,
+        inputs: usize,
+        (share, kind2): (usize, bool),
     ) -> Result<Self, Missing> {
         let module = format!("dec.ups.{n}");
         let name = format!("{module}.weight");
-        let weight = weights.get(&name, &[0, 0, 0])?;
-        let (inputs, channels, kernel) = (weight.dims[0], weight.dims[1], weight.dims[2]);
+        let weight = weights.get(&name, &[inputs, 0, 0])?;
+        let (channels, kernel) = (weight.dims[1], weight.dims[2]);
         let stride = weights.shape(&module).map_or(kernel / 2, |shape| shape.stride);
         if stride == 0 || kernel < stride || !(kernel - stride).is_multiple_of(2) {
-            return Err(Missing(name));
+            return Err(Missing(format!("{name} {:?}, with the stride {stride}", weight.dims)));
         }
         let bias = weights.get(&format!("{module}.bias"), &[channels])?;
         let phases: Vec<f32> =
@@ -123,7 +149,10 @@ impl Level {
             let at = o % stride + (taps - 1 - t) * stride;
             if at < kernel { weight.values[(i * channels + o / stride) * kernel + at] } else { 0.0 }
         });
-        let cut = (kernel - stride) / 2;
+        let blocks = (n * share..(n + 1) * share)
+            .map(|block| residual(weights, &format!("dec.resblocks.{block}"), channels, kind2))
+            .collect::<Result<_, _>>()?;
+        let (cut, pairs) = ((kernel - stride) / 2, if kind2 { 1 } else { 2 });
         Ok(Self { up, stride, cut, channels, blocks, pairs })
     }
 
@@ -140,6 +169,7 @@ impl Level {
 /// One sentence on its way through the decoder.
 pub struct Decoding {
     total: usize,
+    speaker: Arc<Speaker>,
     input: Track,
     levels: Vec<LevelStreams>,
     /// Input of the last convolution.
@@ -166,24 +196,27 @@ struct LevelStreams {
 }
 
 impl Decoding {
-    /// Begins a sentence of `total` frames.
-    pub fn new(decoder: &Decoder, total: usize) -> Self {
-        let mut rate = 1;
-        let levels: Vec<LevelStreams> = decoder
-            .levels
-            .iter()
-            .map(|level| {
-                let input = Track::new(level.up.inputs, level.up.taps - 1);
-                rate *= level.stride;
-                LevelStreams::new(level, input, total * rate)
-            })
-            .collect();
+    /// Without a sentence; [`Self::restart`] begins one.
+    pub fn new(decoder: &Decoder) -> Self {
         Self {
-            total,
+            total: 0,
+            speaker: Arc::default(),
             input: Track::new(decoder.pre.inputs, decoder.pre.reach()),
-            levels,
+            levels: decoder.levels.iter().map(LevelStreams::new).collect(),
             output: Track::new(decoder.post.inputs, decoder.post.reach()),
             taken_out: 0,
+        }
+    }
+
+    /// Begins a sentence of `total` frames, in the memory of the one before.
+    pub fn restart(&mut self, decoder: &Decoder, total: usize, speaker: Arc<Speaker>) {
+        (self.total, self.speaker, self.taken_out) = (total, speaker, 0);
+        self.input.restart();
+        self.output.restart();
+        let mut samples = total;
+        for (level, streams) in decoder.levels.iter().zip(&mut self.levels) {
+            samples *= level.stride;
+            streams.restart(samples);
         }
     }
 
@@ -207,7 +240,11 @@ impl Decoding {
         let at = first.end();
         let count = (self.input.end() - reach as isize - at).max(0) as usize;
         let rectify = Rectify { scale: 1.0, slope: SLOPE };
-        let mut sink = Sink { act: Some((first.room(count), rectify)), ..Sink::default() };
+        let mut sink = Sink {
+            bias: self.speaker.decoder.as_deref(),
+            act: Some((first.room(count), rectify)),
+            ..Sink::default()
+        };
         decoder.pre.run(simd, self.input.view(0, at - reach as isize), count, &mut sink);
         first.advance(count);
         self.input.release(at + count as isize - reach as isize);
@@ -244,16 +281,14 @@ impl Decoding {
         let sound = ViewMut { data: &mut pcm[start..], stride: count };
         let mut sink = Sink { raw: Some(sound), ..Sink::default() };
         decoder.post.run(simd, self.output.view(0, at - reach as isize), count, &mut sink);
-        for sample in &mut pcm[start..] {
-            *sample = math::tanh(*sample);
-        }
+        simd.tanh(&mut pcm[start..]);
         self.taken_out += count;
         self.output.release(self.taken_out as isize - reach as isize);
     }
 }
 
 impl LevelStreams {
-    fn new(level: &Level, input: Track, total: usize) -> Self {
+    fn new(level: &Level) -> Self {
         let channels = level.channels;
         let inner = level.blocks.iter().map(|block| {
             let made = block.iter().enumerate().skip(1).map(|(index, conv)| {
@@ -263,15 +298,27 @@ impl LevelStreams {
             made.collect()
         });
         Self {
-            input,
+            input: Track::new(level.up.inputs, level.up.taps - 1),
             made: 0,
-            total,
+            total: 0,
             phases: Vec::new(),
             sum: Vec::new(),
             raw: Track::new(channels, 0),
             act: Track::new(channels, level.greatest_reach()),
             inner: inner.collect(),
             done: 0,
+        }
+    }
+
+    /// Begins a sentence of `total` samples at this level's rate.
+    fn restart(&mut self, total: usize) {
+        (self.made, self.total, self.done) = (0, total, 0);
+        for track in [&mut self.input, &mut self.raw, &mut self.act] {
+            track.restart();
+        }
+        for (raw, act) in self.inner.iter_mut().flatten() {
+            raw.iter_mut().for_each(Track::restart);
+            act.restart();
         }
     }
 
@@ -369,7 +416,7 @@ impl LevelStreams {
                     add: [raw, None],
                     accumulate: index > 0,
                     raw: Some(ViewMut { data: &mut self.sum, stride: count }),
-                    act: None,
+                    ..Sink::default()
                 };
                 conv.run(simd, from, count, &mut sink);
             } else {

@@ -5,7 +5,6 @@
 
 use super::conv::{Conv, Mat, Norm, Rectify, Sink, View};
 use super::kernels::Simd;
-use super::math;
 use super::onnx::Array;
 use super::weights::{Missing, Weights};
 
@@ -38,7 +37,7 @@ impl Encoder {
         let embedding = weights.get("enc_p.emb.weight", &[0, 0])?.clone();
         let hidden = embedding.dims[1];
         let count = weights.count("enc_p.encoder.attn_layers", "conv_q.weight");
-        let layers = (0..count)
+        let layers: Vec<Layer> = (0..count)
             .map(|n| {
                 let at = |part: &str, suffix: &str| format!("enc_p.encoder.{part}.{n}.{suffix}");
                 let norm = |part: &str| -> Result<Norm, Missing> {
@@ -47,9 +46,8 @@ impl Encoder {
                         weights.get(&at(part, "beta"), &[hidden])?,
                     ))
                 };
-                let ffn = |part: &str| -> Result<Conv, Missing> {
-                    conv(weights, &at("ffn_layers", part))
-                };
+                let ffn1 = conv(weights, &at("ffn_layers", "conv_1"), (0, hidden))?;
+                let ffn2 = conv(weights, &at("ffn_layers", "conv_2"), (hidden, ffn1.outputs))?;
                 Ok(Layer {
                     attention: Attention::load(
                         weights,
@@ -57,18 +55,43 @@ impl Encoder {
                         hidden,
                     )?,
                     norm1: norm("norm_layers_1")?,
-                    ffn1: ffn("conv_1")?,
-                    ffn2: ffn("conv_2")?,
+                    ffn1,
+                    ffn2,
                     norm2: norm("norm_layers_2")?,
                 })
             })
             .collect::<Result<_, Missing>>()?;
-        Ok(Self { embedding, layers, proj: conv(weights, "enc_p.proj")? })
+        let proj = conv(weights, "enc_p.proj", (0, hidden))?;
+        if layers.is_empty() || proj.taps != 1 || proj.outputs % 4 != 0 {
+            return Err(Missing("enc_p.proj.weight".into()));
+        }
+        Ok(Self { embedding, layers, proj })
     }
 
-    /// How many different phoneme ids there are.
+    /// Channels of [`Encoded::hidden`].
+    pub fn hidden(&self) -> usize {
+        self.embedding.dims[1]
+    }
+
+    /// Channels of the flow: half the rows of [`Encoded::prior`].
+    pub fn channels(&self) -> usize {
+        self.proj.outputs / 2
+    }
+
+    /// How many different ids there are.
     pub fn symbols(&self) -> usize {
         self.embedding.dims[0]
+    }
+
+    /// Floating-point operations of each id, and of each pair of ids.
+    pub fn flops(&self) -> [f64; 2] {
+        let layer = |layer: &Layer| {
+            let Attention { query, key, value, output, .. } = &layer.attention;
+            let convs = [query, key, value, output, &layer.ffn1, &layer.ffn2];
+            convs.into_iter().map(Conv::flops).sum::<f64>()
+        };
+        let pairs = 4.0 * (self.hidden() * self.layers.len()) as f64;
+        [self.layers.iter().map(layer).sum::<f64>() + self.proj.flops(), pairs]
     }
 
     /// Encodes one sentence; ids the voice lacks count as the last it has.
@@ -100,7 +123,7 @@ impl Layer {
             ..Sink::default()
         };
         self.attention.output.run(simd, attended.view(0, 0), x.len, &mut sink);
-        self.norm1.run(&mut normed, |value| value);
+        self.norm1.run(simd, &mut normed);
         let mut wide = Mat::new(self.ffn1.outputs, x.len, self.ffn2.reach());
         let relu = Rectify { scale: 1.0, slope: 0.0 };
         let mut sink = Sink { act: Some((wide.view_mut(0), relu)), ..Sink::default() };
@@ -112,7 +135,7 @@ impl Layer {
             ..Sink::default()
         };
         self.ffn2.run(simd, wide.view(0, self.ffn2.reach()), x.len, &mut sink);
-        self.norm2.run(&mut out, |value| value);
+        self.norm2.run(simd, &mut out);
         out
     }
 }
@@ -135,22 +158,29 @@ impl Attention {
         let keys = weights.get(&format!("{module}.emb_rel_k"), &[1, 0, 0])?;
         let values = weights.get(&format!("{module}.emb_rel_v"), &[1, 0, 0])?;
         let (distances, width) = (keys.dims[1], keys.dims[2]);
-        if width == 0 || !hidden.is_multiple_of(width) || values.dims != keys.dims {
+        if !hidden.is_multiple_of(width) || distances % 2 == 0 || values.dims != keys.dims {
             return Err(Missing(format!("{module}.emb_rel_k {:?}", keys.dims)));
         }
         let square =
             |part: &str| weights.get(&format!("{module}.{part}.weight"), &[hidden, hidden, 1]);
-        let bias = |part: &str| weights.get(&format!("{module}.{part}.bias"), &[hidden]);
+        let bias = |part: &str| match weights.find(&format!("{module}.{part}.bias")) {
+            Some(_) => weights.get(&format!("{module}.{part}.bias"), &[hidden]).map(Some),
+            None => Ok(None),
+        };
         let scale = 1.0 / (width as f32).sqrt();
         let scaled = |array: &Array| Array {
             dims: array.dims.clone(),
             values: array.values.iter().map(|value| value * scale).collect(),
         };
         let part = |name: &str| -> Result<Conv, Missing> {
-            Ok(Conv::from_array(square(name)?, Some(bias(name)?), 1))
+            Ok(Conv::from_array(square(name)?, bias(name)?, 1))
         };
         Ok(Self {
-            query: Conv::from_array(&scaled(square("conv_q")?), Some(&scaled(bias("conv_q")?)), 1),
+            query: Conv::from_array(
+                &scaled(square("conv_q")?),
+                bias("conv_q")?.map(scaled).as_ref(),
+                1,
+            ),
             key: part("conv_k")?,
             value: part("conv_v")?,
             output: part("conv_o")?,
@@ -207,7 +237,7 @@ impl Attention {
                 }
             }
         }
-        softmax_over_rows(&mut scores);
+        softmax_over_rows(simd, &mut scores);
         let mut near = Mat::new(distances, len, 0);
         for distance in 0..distances {
             for at in 0..len {
@@ -234,38 +264,44 @@ fn product(simd: Simd, left: &Conv, right: View<'_>, len: usize) -> Mat {
 }
 
 /// Makes every column sum to one.
-fn softmax_over_rows(scores: &mut Mat) {
+fn softmax_over_rows(simd: Simd, scores: &mut Mat) {
     let mut greatest = vec![f32::NEG_INFINITY; scores.len];
     for row in 0..scores.rows {
-        for (greatest, &score) in greatest.iter_mut().zip(scores.row(row)) {
-            *greatest = greatest.max(score);
-        }
+        simd.raise(&mut greatest, scores.row(row));
     }
     let mut sum = vec![0.0f32; scores.len];
     for row in 0..scores.rows {
-        let values = scores.row_mut(row).iter_mut();
-        for ((score, &greatest), sum) in values.zip(&greatest).zip(&mut sum) {
-            *score = math::exp(*score - greatest);
-            *sum += *score;
-        }
+        simd.exp_and_add(scores.row_mut(row), &greatest, &mut sum);
     }
     for sum in &mut sum {
         *sum = 1.0 / *sum;
     }
     for row in 0..scores.rows {
-        for (score, &share) in scores.row_mut(row).iter_mut().zip(&sum) {
-            *score *= share;
-        }
+        simd.multiply(scores.row_mut(row), &sum);
     }
 }
 
-/// The convolution of a module, dilated as the graph says.
-pub(super) fn conv(weights: &Weights, module: &str) -> Result<Conv, Missing> {
-    let weight = weights.get(&format!("{module}.weight"), &[0, 0, 0])?;
-    let bias = weights.find(&format!("{module}.bias"));
-    if bias.is_some_and(|bias| bias.values.len() != weight.dims[0]) {
-        return Err(Missing(format!("{module}.bias")));
-    }
+/// The longest stretch of samples a convolution may read for one output: far more than any
+/// published voice's.
+const LONGEST_SPAN: usize = 4096;
+
+/// The centred convolution of a module, with so many (output, input) channels (0: any), dilated
+/// as the file says.
+pub(super) fn conv(
+    weights: &Weights,
+    module: &str,
+    (outputs, inputs): (usize, usize),
+) -> Result<Conv, Missing> {
+    let name = format!("{module}.weight");
+    let weight = weights.get(&name, &[outputs, inputs, 0])?;
+    let bias = match weights.find(&format!("{module}.bias")) {
+        Some(_) => Some(weights.get(&format!("{module}.bias"), &[weight.dims[0]])?),
+        None => None,
+    };
     let dilation = weights.shape(module).map_or(1, |shape| shape.dilation);
+    let span = (weight.dims[2] - 1).checked_mul(dilation);
+    if dilation == 0 || span.is_none_or(|span| span % 2 != 0 || span > LONGEST_SPAN) {
+        return Err(Missing(format!("{name} {:?}, dilated by {dilation}", weight.dims)));
+    }
     Ok(Conv::from_array(weight, bias, dilation))
 }

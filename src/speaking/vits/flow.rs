@@ -3,10 +3,12 @@
 //! VITS's normalising flow (section 2.2.3), run backwards: mean-only coupling layers around
 //! gated dilated convolutions (WaveNet). The flips between them are folded into the weights.
 
+use std::sync::Arc;
+
 use super::conv::{Conv, Sink, View, ViewMut};
 use super::encoder::conv;
 use super::kernels::Simd;
-use super::math;
+use super::speakers::{Condition, Speaker, Speakers};
 use super::track::Track;
 use super::weights::{Missing, Weights};
 
@@ -20,6 +22,8 @@ pub struct Flow {
 
 /// Coupling layer: one half stays, and decides what is subtracted from the other.
 struct Coupling {
+    /// From a speaker to all layers' gates: [2 · hidden · layers].
+    condition: Option<Condition>,
     pre: Conv,
     layers: Vec<Gated>,
     /// Negated.
@@ -36,13 +40,13 @@ struct Gated {
 }
 
 impl Flow {
-    /// Takes the weights below `flow`.
-    pub fn load(weights: &Weights) -> Result<Self, Missing> {
+    /// Takes the weights below `flow`; `channels` come in and go out.
+    pub fn load(weights: &Weights, channels: usize, speakers: &Speakers) -> Result<Self, Missing> {
         // Odd modules are flips, which have no weights.
         let count = (0..)
             .take_while(|n| weights.find(&format!("flow.flows.{}.pre.weight", 2 * n)).is_some())
             .count();
-        if count == 0 || count % 2 != 0 {
+        if count == 0 || !count.is_multiple_of(2) || !channels.is_multiple_of(2) {
             return Err(Missing(format!("flow.flows.{}.pre.weight", 2 * count)));
         }
         let couplings: Vec<Coupling> = (0..count)
@@ -50,16 +54,45 @@ impl Flow {
             .map(|n| {
                 // A flip follows each layer; undone, an odd number of them precedes every other.
                 let flipped = (count - n) % 2 == 1;
-                Coupling::load(weights, &format!("flow.flows.{}", 2 * n), flipped)
+                let module = format!("flow.flows.{}", 2 * n);
+                Coupling::load(weights, &module, (channels / 2, flipped), speakers)
             })
             .collect::<Result<_, _>>()?;
-        let half = couplings[0].pre.inputs;
-        Ok(Self { couplings, half })
+        Ok(Self { couplings, half: channels / 2 })
     }
 
     /// Channels in and out.
     pub fn channels(&self) -> usize {
         2 * self.half
+    }
+
+    /// What a speaker changes: the bias of each gated layer of each coupling.
+    pub fn speaker(&self, embedding: &[f32]) -> Vec<Vec<Vec<f32>>> {
+        let biases = self.couplings.iter().map(|coupling| {
+            let Some(condition) = &coupling.condition else { return Vec::new() };
+            let values = condition.run(embedding);
+            let mut rest = &values[..];
+            let biases = coupling.layers.iter().map(|layer| {
+                let (own, others) = rest.split_at(layer.gates.outputs);
+                rest = others;
+                layer.gates.biased(own)
+            });
+            biases.collect()
+        });
+        biases.collect()
+    }
+
+    /// Floating-point operations of each frame.
+    pub fn flops(&self) -> f64 {
+        let layer = |layer: &Gated| {
+            let residual = layer.residual.as_ref().map_or(0.0, Conv::flops);
+            layer.gates.flops() + layer.skip.flops() + residual
+        };
+        let coupling = |coupling: &Coupling| {
+            let layers = coupling.layers.iter().map(layer).sum::<f64>();
+            coupling.pre.flops() + layers + coupling.post.flops()
+        };
+        self.couplings.iter().map(coupling).sum()
     }
 
     /// How many frames to either side an output frame depends on.
@@ -70,37 +103,29 @@ impl Flow {
 }
 
 impl Coupling {
-    fn load(weights: &Weights, module: &str, flipped: bool) -> Result<Self, Missing> {
-        let pre = weights.get(&format!("{module}.pre.weight"), &[0, 0, 1])?;
-        let (hidden, half) = (pre.dims[0], pre.dims[1]);
+    fn load(
+        weights: &Weights,
+        module: &str,
+        (half, flipped): (usize, bool),
+        speakers: &Speakers,
+    ) -> Result<Self, Missing> {
+        let pre = weights.get(&format!("{module}.pre.weight"), &[0, half, 1])?;
+        let hidden = pre.dims[0];
         let pre_bias = weights.get(&format!("{module}.pre.bias"), &[hidden])?;
         let post = weights.get(&format!("{module}.post.weight"), &[half, hidden, 1])?;
         let post_bias = weights.get(&format!("{module}.post.bias"), &[half])?;
         let channel = |c: usize| if flipped { half - 1 - c } else { c };
         let negated: Vec<f32> = (0..half).map(|c| -post_bias.values[channel(c)]).collect();
         let count = weights.count(&format!("{module}.enc.in_layers"), "weight");
+        if count == 0 {
+            return Err(Missing(format!("{module}.enc.in_layers.0.weight")));
+        }
         let layers = (0..count)
-            .map(|n| {
-                let gates = conv(weights, &format!("{module}.enc.in_layers.{n}"))?;
-                let name = format!("{module}.enc.res_skip_layers.{n}");
-                let last = n + 1 == count;
-                let outputs = if last { hidden } else { 2 * hidden };
-                let weight = weights.get(&format!("{name}.weight"), &[outputs, hidden, 1])?;
-                let bias = weights.get(&format!("{name}.bias"), &[outputs])?;
-                let part = |from: usize| {
-                    let bias = &bias.values[from..from + hidden];
-                    Conv::pack((hidden, hidden, 1), 1, Some(bias), |o, i, _| {
-                        weight.values[(from + o) * hidden + i]
-                    })
-                };
-                Ok(Gated {
-                    gates,
-                    residual: (!last).then(|| part(0)),
-                    skip: part(if last { 0 } else { hidden }),
-                })
-            })
+            .map(|n| Gated::load(weights, &format!("{module}.enc"), (n, n + 1 == count), hidden))
             .collect::<Result<_, Missing>>()?;
+        let condition = format!("{module}.enc.cond_layer");
         Ok(Self {
+            condition: Condition::load(weights, &condition, 2 * hidden * count, speakers)?,
             pre: Conv::pack((hidden, half, 1), 1, Some(&pre_bias.values), |o, i, _| {
                 pre.values[o * half + channel(i)]
             }),
@@ -112,9 +137,33 @@ impl Coupling {
     }
 }
 
+impl Gated {
+    fn load(
+        weights: &Weights,
+        module: &str,
+        (n, last): (usize, bool),
+        hidden: usize,
+    ) -> Result<Self, Missing> {
+        let gates = conv(weights, &format!("{module}.in_layers.{n}"), (2 * hidden, hidden))?;
+        let name = format!("{module}.res_skip_layers.{n}");
+        let outputs = if last { hidden } else { 2 * hidden };
+        let weight = weights.get(&format!("{name}.weight"), &[outputs, hidden, 1])?;
+        let bias = weights.get(&format!("{name}.bias"), &[outputs])?;
+        let part = |from: usize| {
+            let bias = &bias.values[from..from + hidden];
+            Conv::pack((hidden, hidden, 1), 1, Some(bias), |o, i, _| {
+                weight.values[(from + o) * hidden + i]
+            })
+        };
+        let residual = (!last).then(|| part(0));
+        Ok(Self { gates, residual, skip: part(if last { 0 } else { hidden }) })
+    }
+}
+
 /// One sentence on its way through the flow.
 pub struct Flowing {
     total: usize,
+    speaker: Arc<Speaker>,
     /// Lower half, upper half, and what each coupling makes of the older one of the two before.
     halves: Vec<Track>,
     couplings: Vec<Streams>,
@@ -131,8 +180,8 @@ struct Streams {
 }
 
 impl Flowing {
-    /// Begins a sentence of `total` frames.
-    pub fn new(flow: &Flow, total: usize) -> Self {
+    /// Without a sentence; [`Self::restart`] begins one.
+    pub fn new(flow: &Flow) -> Self {
         let couplings = flow.couplings.iter().map(|coupling| Streams {
             hidden: coupling
                 .layers
@@ -142,11 +191,22 @@ impl Flowing {
             skips: coupling.layers.iter().map(|layer| Track::new(layer.skip.outputs, 0)).collect(),
         });
         Self {
-            total,
+            total: 0,
+            speaker: Arc::default(),
             halves: (0..flow.couplings.len() + 2).map(|_| Track::new(flow.half, 0)).collect(),
             couplings: couplings.collect(),
             gates: Vec::new(),
             gated: Vec::new(),
+        }
+    }
+
+    /// Begins a sentence of `total` frames, in the memory of the one before.
+    pub fn restart(&mut self, total: usize, speaker: Arc<Speaker>) {
+        (self.total, self.speaker) = (total, speaker);
+        self.halves.iter_mut().for_each(Track::restart);
+        for streams in &mut self.couplings {
+            streams.hidden.iter_mut().for_each(Track::restart);
+            streams.skips.iter_mut().for_each(Track::restart);
         }
     }
 
@@ -199,7 +259,10 @@ impl Flowing {
         coupling.pre.run(simd, still.view(0, at), count, &mut sink);
         first.advance(count);
         for (n, layer) in coupling.layers.iter().enumerate() {
-            streams.layer(simd, (layer, n, self.total), &mut self.gates, &mut self.gated);
+            let bias = self.speaker.flow.get(index).and_then(|biases| biases.get(n));
+            let bias = bias.map(Vec::as_slice);
+            let buffers = (&mut self.gates, &mut self.gated);
+            streams.layer(simd, (layer, n, bias), self.total, buffers);
         }
         let (before, after) = self.halves.split_at_mut(index + 2);
         let moved = &mut before[index];
@@ -224,9 +287,9 @@ impl Streams {
     fn layer(
         &mut self,
         simd: Simd,
-        (layer, n, total): (&Gated, usize, usize),
-        gates: &mut Vec<f32>,
-        gated: &mut Vec<f32>,
+        (layer, n, bias): (&Gated, usize, Option<&[f32]>),
+        total: usize,
+        (gates, gated): (&mut Vec<f32>, &mut Vec<f32>),
     ) {
         let reach = layer.gates.reach();
         self.hidden[n].close(total, reach);
@@ -239,12 +302,10 @@ impl Streams {
         gates.resize(2 * inner * count, 0.0);
         gated.resize(inner * count, 0.0);
         let whole = ViewMut { data: gates, stride: count };
-        let mut sink = Sink { raw: Some(whole), ..Sink::default() };
+        let mut sink = Sink { bias, raw: Some(whole), ..Sink::default() };
         layer.gates.run(simd, self.hidden[n].view(0, at - reach as isize), count, &mut sink);
         let (tanh, sigmoid) = gates.split_at(inner * count);
-        for ((value, &a), &b) in gated.iter_mut().zip(tanh).zip(sigmoid) {
-            *value = math::tanh(a) * math::sigmoid(b);
-        }
+        simd.gate(gated, tanh, sigmoid);
         let gated = View { data: gated, stride: count };
         let (older, newer) = self.skips.split_at_mut(n);
         let mut sink = Sink {

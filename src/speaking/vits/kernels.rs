@@ -3,7 +3,10 @@
 //!
 //! Time is contiguous in memory, so a tap is the same row read a little further on: nothing is
 //! rearranged before the multiplications. AVX-512 where the processor has it, else plain loops
-//! that the compiler vectorises. All `unsafe` of the voice is here and in [`super::conv`].
+//! that the compiler vectorises, for AVX2 where it has that. All `unsafe` of the voice is here, in
+//! [`super::conv`] and in [`super::loops`].
+
+use super::loops::FUSES;
 
 /// Output channels of a tile; weights are packed in groups of as many.
 pub const ROWS: usize = 8;
@@ -43,6 +46,9 @@ pub enum Simd {
     /// 512-bit vectors.
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    /// 256-bit vectors, fused products and sums.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
     /// Whatever the program was compiled for.
     Compiled,
 }
@@ -50,11 +56,21 @@ pub enum Simd {
 impl Simd {
     /// The best this processor has.
     pub fn detect() -> Self {
+        Self::available().next().unwrap_or(Self::Compiled)
+    }
+
+    /// All this processor has, the best first.
+    pub fn available() -> impl Iterator<Item = Self> {
         #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx512f") {
-            return Self::Avx512;
-        }
-        Self::Compiled
+        let sets = {
+            let fma = std::arch::is_x86_feature_detected!("fma");
+            let avx2 = fma && std::arch::is_x86_feature_detected!("avx2");
+            let avx512 = avx2 && std::arch::is_x86_feature_detected!("avx512f");
+            [(avx512, Self::Avx512), (avx2, Self::Avx2), (true, Self::Compiled)]
+        };
+        #[cfg(not(target_arch = "x86_64"))]
+        let sets = [(true, Self::Compiled)];
+        sets.into_iter().filter_map(|(has, set)| has.then_some(set))
     }
 
     /// Computes one tile.
@@ -63,7 +79,7 @@ impl Simd {
     /// Every pointer of the tile must be valid for what its fields say: `x` for all taps of
     /// `size.1` samples in every channel, `w` for the packed group, `bias` for [`ROWS`] floats,
     /// the others for `size.0` rows of `size.1` floats; `raw` and `act` may overlap `add` only
-    /// at the same place. `Avx512` only where the processor has it.
+    /// at the same place. `Avx512` and `Avx2` only where the processor has them.
     #[inline]
     pub unsafe fn tile(self, tile: &Tile) {
         // SAFETY: passed on to the caller.
@@ -76,7 +92,9 @@ impl Simd {
                     2 => avx512::tile::<2>(tile),
                     _ => avx512::tile::<3>(tile),
                 },
-                Self::Compiled => compiled::tile(tile),
+                #[cfg(target_arch = "x86_64")]
+                Self::Avx2 => avx2(tile),
+                Self::Compiled => compiled::tile::<FUSES>(tile),
             }
         }
     }
@@ -89,7 +107,7 @@ mod avx512 {
     use super::{ROWS, Tile};
 
     /// Weights fetched ahead, in floats.
-    const PREFETCH: usize = 16 * ROWS;
+    const PREFETCH: usize = 64 * ROWS;
 
     /// # Safety
     /// As [`super::Simd::tile`].
@@ -183,7 +201,18 @@ mod avx512 {
     }
 }
 
+/// # Safety
+/// As [`Simd::tile`].
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn avx2(tile: &Tile) {
+    // SAFETY: passed on to the caller.
+    unsafe { compiled::tile::<true>(tile) }
+}
+
+/// Plain loops, of whatever instructions the caller is compiled for.
 mod compiled {
+    use super::super::math::fused;
     use super::{COLS, ROWS, Tile};
 
     /// Samples summed at a time: with four channels that fits sixteen 256-bit registers.
@@ -194,7 +223,8 @@ mod compiled {
 
     /// # Safety
     /// As [`super::Simd::tile`].
-    pub unsafe fn tile(tile: &Tile) {
+    #[inline(always)]
+    pub unsafe fn tile<const FMA: bool>(tile: &Tile) {
         let mut sums = [[0.0f32; COLS]; ROWS];
         let cols = tile.size.1;
         // SAFETY: the caller vouches for the pointers.
@@ -202,15 +232,20 @@ mod compiled {
             for half in [0, HALF] {
                 let mut at = 0;
                 while at + WIDTH <= cols {
-                    block::<WIDTH>(tile, half, at, &mut sums);
+                    block::<WIDTH, FMA>(tile, half, at, &mut sums);
                     at += WIDTH;
                 }
+                if at < cols && cols >= WIDTH {
+                    // What is left, and some of it again: cheaper than narrow steps.
+                    block::<WIDTH, FMA>(tile, half, cols - WIDTH, &mut sums);
+                    at = cols;
+                }
                 while at + TAIL <= cols {
-                    block::<TAIL>(tile, half, at, &mut sums);
+                    block::<TAIL, FMA>(tile, half, at, &mut sums);
                     at += TAIL;
                 }
                 while at < cols {
-                    block::<1>(tile, half, at, &mut sums);
+                    block::<1, FMA>(tile, half, at, &mut sums);
                     at += 1;
                 }
             }
@@ -223,7 +258,7 @@ mod compiled {
     /// # Safety
     /// As [`super::Simd::tile`]; `at + W` lies within the tile.
     #[inline(always)]
-    unsafe fn block<const W: usize>(
+    unsafe fn block<const W: usize, const FMA: bool>(
         tile: &Tile,
         half: usize,
         at: usize,
@@ -241,7 +276,7 @@ mod compiled {
                     for (row, acc) in acc.iter_mut().enumerate() {
                         let weight = *w.add(row);
                         for (sum, &input) in acc.iter_mut().zip(inputs) {
-                            *sum = weight.mul_add(input, *sum);
+                            *sum = fused::<FMA>(weight, input, *sum);
                         }
                     }
                     w = w.add(ROWS);
@@ -259,6 +294,7 @@ mod compiled {
 
     /// # Safety
     /// As [`super::Simd::tile`].
+    #[inline(always)]
     unsafe fn store(tile: &Tile, row: usize, sums: &[f32]) {
         for (col, &sum) in sums.iter().enumerate() {
             // SAFETY: the caller vouches for the pointers.

@@ -31,6 +31,8 @@ pub struct Node {
     pub op: String,
     /// Names of its inputs.
     pub inputs: Vec<String>,
+    /// Names of its outputs.
+    pub outputs: Vec<String>,
     /// Its integer attributes (`dilations`, `strides`, `pads`).
     pub ints: HashMap<String, Vec<i64>>,
 }
@@ -80,6 +82,7 @@ fn read_node(bytes: &[u8]) -> Result<Node, OnnxError> {
     for field in Fields(bytes) {
         match field? {
             (1, Value::Bytes(text)) => node.inputs.push(string(text)),
+            (2, Value::Bytes(text)) => node.outputs.push(string(text)),
             (3, Value::Bytes(text)) => node.name = string(text),
             (4, Value::Bytes(text)) => node.op = string(text),
             (5, Value::Bytes(body)) => {

@@ -9,6 +9,8 @@ use super::conv::{View, ViewMut};
 /// One stream.
 pub struct Track {
     rows: usize,
+    /// Zeros before position 0.
+    before: usize,
     stride: usize,
     data: Vec<f32>,
     /// Position of column 0.
@@ -23,15 +25,23 @@ impl Track {
     pub fn new(rows: usize, before: usize) -> Self {
         let mut track = Self {
             rows,
+            before,
             stride: 0,
             data: Vec::new(),
-            base: -(before as isize),
-            end: -(before as isize),
-            keep: -(before as isize),
+            base: 0,
+            end: 0,
+            keep: 0,
             closed: false,
         };
-        track.zeros(before);
+        track.restart();
         track
+    }
+
+    /// Begins anew, in the memory it has.
+    pub fn restart(&mut self) {
+        let start = -(self.before as isize);
+        (self.base, self.end, self.keep, self.closed) = (start, start, start, false);
+        self.zeros(self.before);
     }
 
     /// One past the last position held.

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::onnx::{Array, Graph};
+use super::onnx::{Array, Graph, Node};
 
 /// What a convolution node says beyond its weights.
 #[derive(Clone, Copy, Debug)]
@@ -31,64 +31,81 @@ pub struct Missing(pub String);
 impl Weights {
     /// Sorts a graph's arrays.
     pub fn from_graph(graph: Graph) -> Self {
-        let mut renamed: Vec<(String, String)> = Vec::new();
-        let mut shapes = HashMap::new();
+        let mut found = Self { arrays: graph.arrays, shapes: HashMap::new() };
         for node in &graph.nodes {
-            let Some((path, _)) = node.name.trim_start_matches('/').rsplit_once('/') else {
-                continue;
-            };
-            let module = path.replace('/', ".");
-            match (node.op.as_str(), node.inputs.as_slice()) {
-                ("Conv" | "ConvTranspose", [_, weight, rest @ ..]) => {
-                    renamed.push((format!("{module}.weight"), weight.clone()));
-                    if let [bias, ..] = rest {
-                        renamed.push((format!("{module}.bias"), bias.clone()));
-                    }
-                    let attribute = |name: &str| {
-                        let value = node.ints.get(name).and_then(|ints| ints.first()).copied();
-                        value.and_then(|value| usize::try_from(value).ok()).unwrap_or(1).max(1)
-                    };
-                    shapes.insert(
-                        module,
-                        ConvShape {
-                            dilation: attribute("dilations"),
-                            stride: attribute("strides"),
-                        },
-                    );
-                }
-                ("Gather", [table, ..]) if module == "enc_p.emb" || module == "emb_g" => {
-                    renamed.push((format!("{module}.weight"), table.clone()));
-                }
-                _ => {}
-            }
-        }
-        let mut arrays = graph.arrays;
-        for (name, found) in renamed {
-            if !arrays.contains_key(&name)
-                && let Some(array) = arrays.get(&found).cloned()
+            // Equal weights are stored once; the others' names are outputs of such nodes.
+            if let ("Identity", [source], [name]) =
+                (node.op.as_str(), node.inputs.as_slice(), node.outputs.as_slice())
             {
-                arrays.insert(name, array);
+                found.alias(name.clone(), source);
             }
         }
-        // The exporter folds exp(-logs) into one constant.
-        if let Some(scale) = arrays.remove("/dp/flows.0/Exp_output_0") {
-            let values = scale.values.iter().map(|value| -value.ln()).collect();
-            arrays.insert("dp.flows.0.logs".into(), Array { dims: scale.dims, values });
+        for node in &graph.nodes {
+            found.node(node);
         }
+        // The exporter folds exp(-logs) into one constant, or leaves the exponential to be done.
+        let folded = found.arrays.remove("/dp/flows.0/Exp_output_0");
+        if let Some(Array { dims, values }) = folded {
+            let values = values.iter().map(|value| -value.ln()).collect();
+            found.arrays.insert("dp.flows.0.logs".into(), Array { dims, values });
+        }
+        found
+    }
+
+    /// Takes from a node what it says of its module's weights.
+    fn node(&mut self, node: &Node) {
+        let Some((path, _)) = node.name.trim_start_matches('/').rsplit_once('/') else { return };
+        let module = path.replace('/', ".");
+        match (node.op.as_str(), node.inputs.as_slice()) {
+            ("Conv" | "ConvTranspose", [_, weight, rest @ ..]) => {
+                self.alias(format!("{module}.weight"), weight);
+                if let [bias, ..] = rest {
+                    self.alias(format!("{module}.bias"), bias);
+                }
+                let attribute = |name: &str| {
+                    let value = node.ints.get(name).and_then(|ints| ints.first()).copied();
+                    value.and_then(|value| usize::try_from(value).ok()).unwrap_or(1).max(1)
+                };
+                let (dilation, stride) = (attribute("dilations"), attribute("strides"));
+                self.shapes.insert(module, ConvShape { dilation, stride });
+            }
+            ("Gather", [table, ..]) if module == "enc_p.emb" || module == "emb_g" => {
+                self.alias(format!("{module}.weight"), table);
+            }
+            ("Exp", [negated]) if module == "dp.flows.0" => {
+                if let Some(Array { dims, values }) = self.arrays.get(negated).cloned() {
+                    let values = values.iter().map(|value| -value).collect();
+                    self.arrays.insert("dp.flows.0.logs".into(), Array { dims, values });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Gives an array a second name, unless something bears it already.
+    fn alias(&mut self, name: String, found: &str) {
+        if !self.arrays.contains_key(&name)
+            && let Some(array) = self.arrays.get(found).cloned()
+        {
+            self.arrays.insert(name, array);
+        }
+    }
+
+    /// Arrays that bear their names already, and what their convolutions need beyond them.
+    pub fn named(arrays: HashMap<String, Array>, shapes: HashMap<String, ConvShape>) -> Self {
         Self { arrays, shapes }
     }
 
-    /// A weight of the given shape; 0 stands for any size.
+    /// A weight of the given shape; 0 stands for any size but none.
     pub fn get(&self, name: &str, shape: &[usize]) -> Result<&Array, Missing> {
         let array = self.arrays.get(name).ok_or_else(|| Missing(name.into()))?;
         let fits = array.dims.len() == shape.len()
-            && array.dims.iter().zip(shape).all(|(&dim, &wanted)| wanted == 0 || dim == wanted);
+            && array
+                .dims
+                .iter()
+                .zip(shape)
+                .all(|(&dim, &wanted)| dim != 0 && (wanted == 0 || dim == wanted));
         if fits { Ok(array) } else { Err(Missing(format!("{name} {:?}", array.dims))) }
-    }
-
-    /// All arrays and what the graph says of its convolutions, by name.
-    pub fn into_parts(self) -> (HashMap<String, Array>, HashMap<String, ConvShape>) {
-        (self.arrays, self.shapes)
     }
 
     /// A weight the file may lack.
