@@ -58,6 +58,7 @@ pub(super) fn read(tokens: &[Token], before: Option<&Token>, tongue: &Tongue) ->
         .or_else(|| calendar(tokens, tongue))
         .or_else(|| clock(tokens, tongue))
         .or_else(|| decade(core, before, tongue))
+        .or_else(|| numbered(tokens, tongue))
         .or_else(|| quantity(tokens, tongue))
         .or_else(|| joined(tokens, tongue))
         .or_else(|| numeral(tokens, before, tongue))
@@ -116,6 +117,23 @@ fn phone(tokens: &[Token], tongue: &Tongue) -> Option<Said> {
     let said: Vec<String> = groups.iter().map(|group| phone_group(group, tongue)).collect();
     let sign = if plus { format!("{} ", tongue.plus) } else { String::new() };
     Some(Said::whole(sign + &said.join(" "), 1))
+}
+
+/// `#1`, and a number with a fraction after it: `3 1/4`.
+fn numbered(tokens: &[Token], tongue: &Tongue) -> Option<Said> {
+    let core = tokens[0].core.as_str();
+    let cardinal = |digits: &str| Some((tongue.cardinal)(digits.parse().ok()?));
+    if let Some(number) = core.strip_prefix('#').filter(|rest| is_digits(rest)) {
+        let sign = if tongue.decimal == ',' { "numéro" } else { "number" };
+        return Some(Said::whole(format!("{sign} {}", cardinal(number)?), 1));
+    }
+    let (above, below) = next(tokens, 1)?.split_once('/')?;
+    let small = |digits: &str, most| digits.len() <= most && is_digits(digits);
+    let proper = small(core, 4) && small(above, 2) && small(below, 2);
+    let less = || above.parse::<u8>().ok() < below.parse::<u8>().ok();
+    (proper && less())
+        .then(|| fraction(&format!("{core} {above}/{below}"), tongue))?
+        .map(|said| Said::whole(said, 2))
 }
 
 /// Digits joined by other marks: fractions, versions, IP addresses, scores, sizes, sums.
@@ -207,6 +225,10 @@ fn numeral(tokens: &[Token], before: Option<&Token>, tongue: &Tongue) -> Option<
             return Some(Said::whole(said, 1));
         }
     }
+    let (core, ending) = match core.strip_suffix("'s") {
+        Some(stem) if tongue.decimal == '.' => (stem, "'s"),
+        _ => (core, ""),
+    };
     let value = roman(core)?;
     let word = before.filter(|token| token.pause.is_none())?.core.to_lowercase();
     let capital = before.is_some_and(|token| token.core.starts_with(char::is_uppercase));
@@ -217,7 +239,7 @@ fn numeral(tokens: &[Token], before: Option<&Token>, tongue: &Tongue) -> Option<
     let ends = tokens[0].pause.is_some() || tokens.len() == 1;
     let sure = core != "I" || ends;
     (capital && sure && tongue.regal.contains(&word.as_str()))
-        .then(|| Said::whole((tongue.reign)(value), 1))
+        .then(|| Said::whole((tongue.reign)(value) + ending, 1))
 }
 
 fn abbreviation(tokens: &[Token], tongue: &Tongue) -> Option<Said> {
