@@ -138,6 +138,37 @@ fn two_calls_at_once_are_both_answered_over_udp_and_over_tcp() {
 }
 
 #[test]
+fn a_late_reply_has_a_filler_before_it_and_one_in_time_has_none() {
+    runtime().block_on(async {
+        for (first_token_ms, fills) in [(1_500, true), (50, false)] {
+            let config = MockConfig { first_token_ms, ..MockConfig::default() };
+            let mock = MockLlm::start(config).await.expect("a brain");
+            let engines = engines_with_server(mock.url());
+            let clips = engines.clips.clone();
+            let patience = tokio::time::Instant::now() + PATIENCE;
+            while clips.all().len() < 10 && tokio::time::Instant::now() < patience {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            let gateway = gateway(engines).await;
+            let mut call =
+                HeadlessCall::dial(&gateway.url, &Options::default()).await.expect("a call");
+            let report = call.ask(&say("How are you today?").await, PATIENCE).await;
+            assert_eq!(report.filler_ms.is_some(), fills, "{report:?}");
+            let answered = report.voice_to_voice_ms.expect("an answer");
+            if let Some(filled) = report.filler_ms {
+                assert!(filled < answered && answered > 1_500.0, "{report:?}");
+                let said = call.log().iter().find(|event| event["type"] == "eva.filler").cloned();
+                let said =
+                    said.expect("it was announced")["text"].as_str().unwrap_or("").to_owned();
+                assert!(!said.is_empty() && !report.answered.contains(&said), "{report:?}");
+            }
+            call.hang_up().await.expect("hung up");
+            gateway.shut_down().await;
+        }
+    });
+}
+
+#[test]
 fn speech_over_a_reply_stops_it_and_the_history_keeps_what_was_heard() {
     runtime().block_on(async {
         let mock = MockLlm::start(MockConfig::default()).await.expect("a brain");

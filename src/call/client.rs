@@ -62,6 +62,18 @@ pub enum Event<'a> {
         /// RTP timestamp of the reply's first packet.
         rtp_start: u32,
     },
+    /// The reply is late: something short sounds in its place. It is no part of the reply.
+    #[serde(rename = "eva.filler")]
+    Filler {
+        /// The reply that follows.
+        reply_id: ReplyId,
+        /// What is said.
+        text: &'a str,
+        /// RTP timestamp at which it begins.
+        rtp_start: u32,
+        /// RTP timestamp at which it ends.
+        rtp_end: u32,
+    },
     /// The reply was interrupted.
     #[serde(rename = "eva.cut")]
     Cut {

@@ -61,6 +61,8 @@ struct Playing {
     /// All of its sound has been made.
     complete: bool,
     sounding: bool,
+    /// Where a filler before it ends, in the queue's samples.
+    filled_until: u64,
     rtp_start: Option<u32>,
     /// Its sentences, with the queue's sample at which each starts.
     sentences: VecDeque<(u64, Sentence)>,
@@ -81,6 +83,7 @@ impl Playout {
             released: false,
             complete: false,
             sounding: false,
+            filled_until: 0,
             rtp_start: None,
             sentences: VecDeque::new(),
             begun: Vec::new(),
@@ -125,6 +128,20 @@ impl Playout {
         if reply.complete {
             self.out.end_of_speech();
         }
+    }
+
+    /// Queues a clip (48 kHz) before a released reply that has no sound yet; the RTP timestamps of
+    /// its beginning and its end. `None` if the reply has sound, or is gone.
+    pub(super) fn fill(&mut self, id: ReplyId, pcm: &[f32]) -> Option<(u32, u32)> {
+        let reply = self.reply.as_mut().filter(|reply| reply.id == id && reply.released)?;
+        if !reply.sentences.is_empty() || !reply.begun.is_empty() || self.out.queued() > 0 {
+            return None;
+        }
+        let taken = self.out.push(pcm);
+        self.out.end_of_speech();
+        reply.filled_until = self.out.queued_end();
+        let start = self.out.next_timestamp48();
+        Some((start, start.wrapping_add(u32::try_from(taken).unwrap_or(u32::MAX))))
     }
 
     /// Drops a reply of which nothing was heard.
@@ -178,7 +195,8 @@ impl Playout {
                 let sentence = sentence.moved_by(offset);
                 notes.push(Note::Sentence { reply: reply.id, sentence, rtp_start });
             }
-            if !reply.sounding && after > before && packet.rms_dbfs > AUDIBLE_DBFS {
+            let new = after > before.max(reply.filled_until);
+            if !reply.sounding && new && packet.rms_dbfs > AUDIBLE_DBFS {
                 reply.sounding = true;
                 notes.push(Note::Sounds(reply.id));
             }

@@ -9,8 +9,10 @@ use super::ears::{Ears, Heard};
 use super::playout::{Note, Playout};
 use super::reply::{Made, ReplyMaker, Sentence};
 use super::{CallSettings, Clock, Engines};
+use crate::audio::WIRE_RATE;
 use crate::audio::opus::EncoderConfig;
 use crate::audio::pacer::Pacer;
+use crate::audio::resample::resample;
 use crate::audio::sound_out::SoundOut;
 use crate::ids::{CallId, ReplyId, TurnId};
 use crate::language::Language;
@@ -18,6 +20,7 @@ use crate::listening::speech_marks::SpeechMark;
 use crate::observability::{Metrics, Milestone, TurnClock};
 use crate::private::Private;
 use crate::rtc::{LegEvent, LegSender, WebLeg};
+use crate::speaking::clips::ClipId;
 use crate::thinking::history::History;
 use crate::thinking::{LlmError, Prompt};
 use crate::turn::{Action, At, Input, State, TurnMachine};
@@ -83,6 +86,8 @@ struct Record {
     connected: bool,
     turn: Option<TurnId>,
     clock: TurnClock,
+    /// The filler said last, which is not the next one.
+    filler: Option<ClipId>,
 }
 
 impl Call {
@@ -260,6 +265,7 @@ impl Call {
                 Action::DropPass { pass } => self.ears.drop_pass(pass),
                 Action::StartReply { reply, words } => self.start_reply(reply, &words),
                 Action::Release { reply } => self.playout.release(reply),
+                Action::Filler { reply } => self.fill(reply),
                 Action::Withdraw { reply } => {
                     self.drop_reply(reply);
                     self.playout.withdraw(reply);
@@ -286,6 +292,17 @@ impl Call {
     fn start_reply(&mut self, id: ReplyId, words: &Private<String>) {
         self.playout.begin(id);
         self.reply = Some(ReplyMaker::start(id, &self.engines, self.prompt(words)));
+    }
+
+    /// The reply is late: says something short before it, if the voice has clips yet.
+    fn fill(&mut self, reply_id: ReplyId) {
+        let Some(clip) = self.engines.clips.filler(self.record.filler) else { return };
+        let Ok(pcm) = resample(&clip.pcm, clip.sample_rate, WIRE_RATE) else { return };
+        let Some((rtp_start, rtp_end)) = self.playout.fill(reply_id, &pcm) else { return };
+        self.record.filler = Some(clip.id);
+        Metrics::filled();
+        tracing::debug!(call = %self.id, reply = reply_id.0, "a filler is said");
+        self.tell(&Event::Filler { reply_id, text: clip.text, rtp_start, rtp_end });
     }
 
     fn prompt(&self, words: &Private<String>) -> Prompt {

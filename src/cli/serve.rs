@@ -57,6 +57,9 @@ pub(super) struct Args {
     /// What the voice runs on: cpu, cuda (cuda:1 is the second GPU), or auto, a GPU where there is one.
     #[arg(long, env = "EVA_DEVICE", default_value = "auto")]
     device: String,
+    /// Say nothing ("Let me see…") while a reply is late.
+    #[arg(long, env = "EVA_NO_FILLERS")]
+    no_fillers: bool,
     /// Calls at once; one more is refused.
     #[arg(long, env = "EVA_MAX_CALLS", default_value_t = 8)]
     max_calls: usize,
@@ -167,6 +170,9 @@ async fn serve(args: Args, access: Access) -> anyhow::Result<ExitCode> {
     };
     let mut call = CallSettings { instructions: args.instructions.clone(), ..Default::default() };
     call.set_language(language);
+    if args.no_fillers {
+        call.turn.filler_after = None;
+    }
     let loaded = engines::start(choice, &call.instructions()).await?;
     let config = GatewayConfig {
         rtc: rtc_config(&args, address),

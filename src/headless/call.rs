@@ -189,6 +189,9 @@ impl HeadlessCall {
 
     fn report(&mut self) -> TurnReport {
         let mut report = std::mem::take(&mut self.turn);
+        if let (Some(spoke), Some(filler)) = (self.mouth.last_voiced, self.ear.filler) {
+            report.filler_ms = Some(filler.saturating_duration_since(spoke).as_secs_f64() * 1e3);
+        }
         if let (Some(spoke), Some((heard, _))) = (self.mouth.last_voiced, self.ear.audible) {
             report.taken_over = heard < spoke;
             if !report.taken_over {
@@ -255,6 +258,12 @@ impl HeadlessCall {
             }
             "eva.latency" => {
                 self.turn.parts_ms = serde_json::from_value(json["parts_ms"].clone()).ok();
+            }
+            "eva.filler" => {
+                let at = |field: &str| json[field].as_u64().map(|at| at as u32);
+                if let (Some(start), Some(end)) = (at("rtp_start"), at("rtp_end")) {
+                    self.ear.expect_filler(start, end);
+                }
             }
             "eva.error" => self.turn.errors.push(text("message")),
             _ => {}

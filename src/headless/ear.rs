@@ -22,6 +22,10 @@ pub(super) struct Ear {
     pub(super) pacing_ms: Vec<f64>,
     /// Arrival of the first and the latest audible packet since [`Self::listen_afresh`].
     pub(super) audible: Option<(Instant, Instant)>,
+    /// Arrival of the first audible packet of a filler since then.
+    pub(super) filler: Option<Instant>,
+    /// RTP timestamps between which a filler sounds.
+    filled: Option<(u32, u32)>,
     /// Packets received.
     pub(super) packets: u64,
 }
@@ -42,6 +46,8 @@ impl Ear {
             last: None,
             pacing_ms: Vec::new(),
             audible: None,
+            filler: None,
+            filled: None,
             packets: 0,
         }
     }
@@ -49,6 +55,12 @@ impl Ear {
     /// Forgets what was audible so far: the next audible packet counts as the first.
     pub(super) fn listen_afresh(&mut self) {
         self.audible = None;
+        self.filler = None;
+    }
+
+    /// What sounds between these RTP timestamps is a filler and no answer.
+    pub(super) fn expect_filler(&mut self, start: u32, end: u32) {
+        self.filled = Some((start, end));
     }
 
     pub(super) fn packet(&mut self, packet: &RtpIn) {
@@ -76,7 +88,15 @@ impl Ear {
         if self.decoder.decode(&packet.payload, &mut self.recording).is_err() {
             return;
         }
-        if rms_dbfs(&self.recording[before..]) > REPLY_AUDIBLE_DBFS {
+        let filled = self.filled.is_some_and(|(start, end)| {
+            packet.timestamp.wrapping_sub(start) < end.wrapping_sub(start)
+        });
+        if rms_dbfs(&self.recording[before..]) <= REPLY_AUDIBLE_DBFS {
+            return;
+        }
+        if filled {
+            self.filler.get_or_insert(packet.arrived);
+        } else {
             let first = self.audible.map_or(packet.arrived, |(first, _)| first);
             self.audible = Some((first, packet.arrived));
         }

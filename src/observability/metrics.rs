@@ -27,6 +27,7 @@ impl Metrics {
         describe_counter!("eva_calls_total", "Calls admitted.");
         describe_counter!("eva_calls_refused_total", "Calls refused, by reason.");
         describe_counter!("eva_turns_total", "Turns answered.");
+        describe_counter!("eva_fillers_total", "Fillers said before late replies.");
         describe_counter!("eva_replies_failed_total", "Replies the language model failed to give.");
         describe_histogram!("eva_turn_seconds", "End of speech to first sound, seconds.");
         describe_histogram!("eva_turn_part_seconds", "The parts of a turn, seconds.");
@@ -57,6 +58,11 @@ impl Metrics {
     /// A reply failed.
     pub fn reply_failed() {
         counter!("eva_replies_failed_total").increment(1);
+    }
+
+    /// A filler was said before a late reply.
+    pub fn filled() {
+        counter!("eva_fillers_total").increment(1);
     }
 
     /// A turn was answered.

@@ -125,6 +125,11 @@ impl TurnMachine {
                         self.no_interruption();
                     }
                 }
+                Deadline::FillSilence => {
+                    if let Some(Reply { id, phase: ReplyPhase::Released }) = self.reply {
+                        self.actions.push_back(Action::Filler { reply: id });
+                    }
+                }
             }
         }
         self.show();
@@ -209,7 +214,7 @@ impl TurnMachine {
                     return;
                 }
                 if at <= now {
-                    self.commit(words.unwrap_or_default());
+                    self.commit(now, words.unwrap_or_default());
                 } else {
                     self.deadlines.insert(Deadline::CommitTurn, at);
                 }
@@ -238,7 +243,7 @@ impl TurnMachine {
         true
     }
 
-    fn commit(&mut self, words: Private<String>) {
+    fn commit(&mut self, now: At, words: Private<String>) {
         self.deadlines.remove(&Deadline::CommitTurn);
         self.floor = Floor::Quiet;
         self.turns += 1;
@@ -248,6 +253,9 @@ impl TurnMachine {
             reply.phase = ReplyPhase::Released;
             self.answered = Some(turn);
             self.actions.push_back(Action::Release { reply: reply.id });
+            if let Some(after) = self.settings.filler_after {
+                self.deadlines.insert(Deadline::FillSilence, now + after);
+            }
         }
     }
 
@@ -281,6 +289,7 @@ impl TurnMachine {
     }
 
     fn withdraw(&mut self, id: ReplyId) {
+        self.deadlines.remove(&Deadline::FillSilence);
         self.reply = None;
         self.actions.push_back(Action::Withdraw { reply: id });
     }
@@ -291,12 +300,14 @@ impl TurnMachine {
             && reply.phase == ReplyPhase::Released
         {
             reply.phase = ReplyPhase::Sounding;
+            self.deadlines.remove(&Deadline::FillSilence);
             self.answered = None;
         }
     }
 
     fn ended(&mut self, id: ReplyId) {
         if self.reply.is_some_and(|reply| reply.id == id && reply.phase != ReplyPhase::Held) {
+            self.deadlines.remove(&Deadline::FillSilence);
             self.reply = None;
             self.answered = None;
             // What is said over the very end of a reply is a turn of its own.

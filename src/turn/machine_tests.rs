@@ -103,6 +103,45 @@ fn a_turn_goes_on_while_nothing_of_its_reply_was_heard() {
     );
 }
 
+#[test]
+fn a_reply_that_is_late_gets_one_filler() {
+    let mut machine = TurnMachine::new(Settings::default());
+    let mut done = play(&mut machine, &question(0, 1));
+    done.clear();
+    wake_until(&mut machine, ms(5000), &mut done);
+    assert_eq!(done, [(1600, Action::Filler { reply: ReplyId(1) })]);
+}
+
+#[test]
+fn a_reply_in_time_gets_no_filler() {
+    let mut machine = speaking_machine();
+    let mut done = Vec::new();
+    wake_until(&mut machine, ms(5000), &mut done);
+    assert_eq!(done, []);
+}
+
+#[test]
+fn a_turn_that_goes_on_gets_no_filler_and_one_again_when_it_is_over() {
+    let mut machine = TurnMachine::new(Settings::default());
+    let mut script = question(0, 1);
+    script.push((1500, Input::SpeechStarted { onset: ms(1450) }));
+    play(&mut machine, &script);
+    let mut done = Vec::new();
+    wake_until(&mut machine, ms(1900), &mut done);
+    assert_eq!(done, []);
+    play(&mut machine, &question(2000, 2)[1..]);
+    wake_until(&mut machine, ms(9000), &mut done);
+    assert_eq!(done, [(3600, Action::Filler { reply: ReplyId(2) })]);
+}
+
+#[test]
+fn fillers_can_be_switched_off() {
+    let settings = Settings { filler_after: None, ..Settings::default() };
+    let mut machine = TurnMachine::new(settings);
+    play(&mut machine, &question(0, 1));
+    assert_eq!(machine.poll_timeout(), None);
+}
+
 fn speaking_machine() -> TurnMachine {
     let mut machine = TurnMachine::new(Settings::default());
     let mut script = question(0, 1);
@@ -170,6 +209,7 @@ fn words_that_come_when_the_voice_is_back_already_still_stop_the_reply() {
             Action::StartReply { reply: ReplyId(2), words: words("No, Rome.") },
             Action::Commit { turn: TurnId(2), words: words("No, Rome.") },
             Action::Release { reply: ReplyId(2) },
+            Action::Filler { reply: ReplyId(2) },
         ]
     );
 }

@@ -109,6 +109,11 @@ pub enum Action {
         /// The reply.
         reply: ReplyId,
     },
+    /// Nothing of a released reply is heard yet: say something short in its place.
+    Filler {
+        /// The reply that is late.
+        reply: ReplyId,
+    },
     /// Drop a reply of which nothing was heard.
     Withdraw {
         /// The reply.
@@ -167,6 +172,8 @@ pub enum Deadline {
     JudgeInterruption,
     /// EVA's voice was lowered and nothing came of it.
     RestoreVoice,
+    /// The reply to a committed turn is late.
+    FillSilence,
 }
 
 /// The settings of the conversation, each with its default's reason.
@@ -188,6 +195,9 @@ pub struct Settings {
     pub interruption_after: Duration,
     /// How long EVA's voice stays lowered for something that proves to be no interruption.
     pub duck_limit: Duration,
+    /// A reply that is not heard so long after its turn was committed gets a filler before it;
+    /// none ever where `None`.
+    pub filler_after: Option<Duration>,
 }
 
 impl Default for Settings {
@@ -201,6 +211,7 @@ impl Default for Settings {
             vote_patience: Duration::from_millis(150),
             interruption_after: Duration::from_millis(500),
             duck_limit: Duration::from_millis(2000),
+            filler_after: Some(Duration::from_millis(400)),
         }
     }
 }
