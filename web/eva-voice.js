@@ -103,6 +103,8 @@ export class EvaError extends Error {
  * - `ready` `{call_id, voice, brain, language}`
  * - `partial` `{text}`: the person's words so far; `final` `{turn_id, text}`: as understood
  * - `words` {@link Words}; line them up with {@link EvaCall#playout}
+ * - `viseme` `{reply_id, track, rtp_start}`: the mouth's shapes for that sentence, `{id, start, end}` like words
+ * - `filler` `{reply_id, text, rtp_start, rtp_end}`: the reply is late, something short sounds in its place
  * - `cut` `{reply_id, heard_text, rtp_at}`: EVA was interrupted; the rest was never heard
  * - `turn` `{state}`: `listening`, `hearing`, `thinking` or `speaking`
  * - `latency` `{turn_id, parts_ms, total_ms}`
@@ -463,7 +465,9 @@ export class EvaCall extends EventTarget {
   }
 }
 
-const GATEWAY_EVENTS = new Set(["ready", "partial", "final", "words", "cut", "turn", "latency", "error"]);
+const GATEWAY_EVENTS = new Set([
+  "ready", "partial", "final", "words", "viseme", "filler", "cut", "turn", "latency", "error",
+]);
 
 /** Where in the gateway's sound the person's ear is, in RTP time. */
 class MediaClock {
