@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
+use crate::audio::WIRE_RATE;
+use crate::audio::resample::resample;
 use crate::language::Language;
 use crate::models::{DEFAULT_VOICE, ModelError, Store, cache_dir};
 use crate::speaking::clips::Clips;
@@ -146,8 +148,8 @@ impl Voices {
         Ok(voice)
     }
 
-    /// The fillers and backchannels of a voice: there at once, and filling up in the voice's idle
-    /// time. Needs the async runtime: they are made on one of its blocking threads.
+    /// The fillers and backchannels of a voice: there at once, filling up in the voice's idle time,
+    /// and then brought to the wire's rate. Needs the async runtime: they are made on one of its blocking threads.
     pub fn clips(&self, voice: &VitsVoice) -> Clips {
         let fingerprint = voice.fingerprint();
         let mut sets = lock(&self.clips);
@@ -164,6 +166,7 @@ impl Voices {
             let began = Instant::now();
             let dir = cache_dir().join("clips");
             let prepared = made.prepare(&voice, &fingerprint, voice.language(), &dir);
+            made.at_rate(WIRE_RATE, |pcm, rate| resample(pcm, rate, WIRE_RATE).ok());
             let ms = began.elapsed().as_millis() as u64;
             let (made, cached) = (prepared.made, prepared.cached);
             tracing::info!(voice = voice.name(), made, cached, ms, "clips are ready");

@@ -12,7 +12,6 @@ use super::{CallSettings, Clock, Engines};
 use crate::audio::WIRE_RATE;
 use crate::audio::opus::EncoderConfig;
 use crate::audio::pacer::Pacer;
-use crate::audio::resample::resample;
 use crate::audio::sound_out::SoundOut;
 use crate::ids::{CallId, ReplyId, TurnId};
 use crate::language::Language;
@@ -20,7 +19,7 @@ use crate::listening::speech_marks::SpeechMark;
 use crate::observability::{Metrics, Milestone, TurnClock};
 use crate::private::Private;
 use crate::rtc::{LegEvent, LegSender, WebLeg};
-use crate::speaking::clips::ClipId;
+use crate::speaking::clips::{Clip, ClipId};
 use crate::thinking::history::History;
 use crate::thinking::{LlmError, Prompt};
 use crate::turn::{Action, At, Input, State, TurnMachine};
@@ -296,9 +295,11 @@ impl Call {
 
     /// The reply is late: says something short before it, if the voice has clips yet.
     fn fill(&mut self, reply_id: ReplyId) {
-        let Some(clip) = self.engines.clips.filler(self.record.filler) else { return };
-        let Ok(pcm) = resample(&clip.pcm, clip.sample_rate, WIRE_RATE) else { return };
-        let Some((rtp_start, rtp_end)) = self.playout.fill(reply_id, &pcm) else { return };
+        // Clips are brought to this rate when they are made: here it would hold up other calls.
+        let playable = |clip: &Clip| clip.sample_rate == WIRE_RATE;
+        let clip = self.engines.clips.filler(self.record.filler).filter(playable);
+        let Some(clip) = clip else { return };
+        let Some((rtp_start, rtp_end)) = self.playout.fill(reply_id, &clip.pcm) else { return };
         self.record.filler = Some(clip.id);
         Metrics::filled();
         tracing::debug!(call = %self.id, reply = reply_id.0, "a filler is said");

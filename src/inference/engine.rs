@@ -264,18 +264,24 @@ mod tests {
 
     use super::{Engine, Urgency};
 
-    #[test]
-    fn urgent_jobs_run_first_and_equals_in_order() {
-        let engine = Engine::start("test", 16, 0, || Ok::<_, ()>(Vec::<u32>::new())).unwrap();
+    /// An engine whose thread is busy until the sender is told.
+    fn held() -> (Engine<Vec<u64>>, mpsc::Sender<()>) {
+        let engine = Engine::start("test", 16, 0, || Ok::<_, ()>(Vec::new())).unwrap();
         let (hold, held) = mpsc::channel::<()>();
         let (started, running) = mpsc::channel();
         engine
-            .submit(Urgency::Now, move |_| {
+            .submit(Urgency::Frame, move |_| {
                 started.send(()).unwrap();
                 held.recv().unwrap();
             })
             .unwrap();
         running.recv().unwrap();
+        (engine, hold)
+    }
+
+    #[test]
+    fn urgent_jobs_run_first_and_equals_in_order() {
+        let (engine, hold) = held();
         for (urgency, mark) in
             [(Urgency::Later, 3), (Urgency::Frame, 1), (Urgency::Later, 4), (Urgency::Now, 2)]
         {
@@ -289,16 +295,7 @@ mod tests {
 
     #[test]
     fn among_jobs_as_urgent_the_one_due_first_runs_first() {
-        let engine = Engine::start("test", 16, 0, || Ok::<_, ()>(Vec::<u64>::new())).unwrap();
-        let (hold, held) = mpsc::channel::<()>();
-        let (started, running) = mpsc::channel();
-        engine
-            .submit(Urgency::Frame, move |_| {
-                started.send(()).unwrap();
-                held.recv().unwrap();
-            })
-            .unwrap();
-        running.recv().unwrap();
+        let (engine, hold) = held();
         let now = Instant::now();
         for after in [3, 1, 2] {
             let due = now + Duration::from_secs(after);

@@ -116,6 +116,19 @@ impl Clips {
         prepared
     }
 
+    /// Brings every clip to `rate` Hz with `convert` (samples and their rate in), so that playing one
+    /// costs nothing; clips it refuses stay as they are.
+    pub fn at_rate(&self, rate: u32, convert: impl Fn(&[f32], u32) -> Option<Vec<f32>>) {
+        for mut clip in self.all() {
+            let Some(pcm) = convert(&clip.pcm, clip.sample_rate) else { continue };
+            (clip.pcm, clip.sample_rate) = (pcm.into(), rate);
+            let mut clips = self.lock();
+            if let Some(place) = clips.iter_mut().find(|other| other.id == clip.id) {
+                *place = clip;
+            }
+        }
+    }
+
     /// A filler, any but `avoid` (the one said last); `None` while there is none.
     pub fn filler(&self, avoid: Option<ClipId>) -> Option<Clip> {
         self.pick(Kind::Filler, avoid)
@@ -275,6 +288,18 @@ mod tests {
             assert_eq!(clips.backchannel(last).unwrap().kind, Kind::Backchannel);
         }
         assert!(Clips::new().filler(None).is_none());
+    }
+
+    #[test]
+    fn clips_come_to_another_rate_and_keep_what_cannot() {
+        let dir = tempfile::tempdir().unwrap();
+        let (clips, _) = clips(&Beeper::default(), "en", dir.path());
+        let length = clips.all()[0].pcm.len();
+        clips.at_rate(48_000, |pcm, rate| (rate == 16_000).then(|| pcm.repeat(3)));
+        assert!(clips.all().iter().all(|clip| clip.sample_rate == 48_000));
+        assert_eq!(clips.all()[0].pcm.len(), 3 * length);
+        clips.at_rate(8_000, |_, _| None);
+        assert!(clips.all().iter().all(|clip| clip.sample_rate == 48_000));
     }
 
     #[test]
