@@ -14,7 +14,7 @@ use rtc::rtcp::goodbye::Goodbye;
 use rtc::rtp;
 use rtc::statistics::StatsSelector;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{MissedTickBehavior, timeout};
 use webrtc::data_channel::{DataChannel, DataChannelEvent};
 use webrtc::media_stream::track_local::TrackLocal;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
@@ -30,6 +30,10 @@ use super::{CloseReason, EVENTS_CHANNEL, LegEvent, LegStats, Transport};
 const COMMANDS: usize = 256;
 /// From the answer to a finished DTLS handshake. ICE alone is given up after `silence_limit`.
 const CONNECT_LIMIT: Duration = Duration::from_secs(15);
+/// What one step of closing may take; the library's own closing has no limit.
+const CLOSE_WITHIN: Duration = Duration::from_secs(2);
+/// A call waits so long for its leg to end, whatever holds it up.
+const END_WITHIN: Duration = Duration::from_secs(8);
 /// Time for our goodbyes to leave before the connection is torn down.
 const PARTING: Duration = Duration::from_millis(20);
 
@@ -123,8 +127,13 @@ impl LegSender {
     /// Hangs up, and returns when everything the leg held is released.
     pub async fn close(self) {
         let (done, closed) = oneshot::channel();
-        if self.commands.send(Command::Close(done)).await.is_ok() {
-            let _ = closed.await;
+        let ended = async {
+            if self.commands.send(Command::Close(done)).await.is_ok() {
+                let _ = closed.await;
+            }
+        };
+        if timeout(END_WITHIN, ended).await.is_err() {
+            tracing::warn!("a leg did not end in time; its call ends without it");
         }
     }
 }
@@ -252,17 +261,22 @@ impl Task {
         let connected = inbox.is_connected();
         inbox.close(reason);
         if reason == CloseReason::Local && connected {
-            if let Some(channel) = &channel {
-                let _ = channel.close().await;
-            }
-            let goodbye = Goodbye { sources: vec![ssrc], reason: Bytes::new() };
-            let _ = track.write_rtcp(vec![Box::new(goodbye)]).await;
-            tokio::time::sleep(PARTING).await;
+            let part = async {
+                if let Some(channel) = &channel {
+                    let _ = channel.close().await;
+                }
+                let goodbye = Goodbye { sources: vec![ssrc], reason: Bytes::new() };
+                let _ = track.write_rtcp(vec![Box::new(goodbye)]).await;
+                tokio::time::sleep(PARTING).await;
+            };
+            let _ = timeout(CLOSE_WITHIN, part).await;
         }
-        if let Err(error) = connection.close().await {
-            tracing::debug!(%error, "closing the connection failed");
+        match timeout(CLOSE_WITHIN, connection.close()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "closing the connection failed"),
+            Err(_) => tracing::warn!("closing the connection takes too long; it is dropped"),
         }
-        track.unbind().await;
+        let _ = timeout(CLOSE_WITHIN, track.unbind()).await;
         drop(line);
     }
 }
