@@ -98,7 +98,8 @@ pub async fn start(choice: EngineChoice, instructions: &str) -> anyhow::Result<L
     let (vad, end_of_turn, transcriber, voice) =
         senses.await.context("a model could not be loaded")??;
     let (voice, clips) = voices::for_call(&voices, voice);
-    let engines = Engines { vad, end_of_turn, transcriber, llm, voice, clips, voices };
+    let tongues = Vec::new();
+    let engines = Engines { vad, end_of_turn, transcriber, llm, voice, clips, voices, tongues };
     Ok(Loaded { engines, multilingual: choice.multilingual })
 }
 

@@ -11,12 +11,14 @@ use dashmap::DashMap;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::call::{self, CallSettings, Engines};
+use crate::call::{self, CallSettings, Engines, Tongue};
 use crate::ids::CallId;
 use crate::language::Language;
 use crate::observability::Metrics;
 use crate::rtc::{RtcConfig, RtcEndpoint, RtcError};
-use crate::speaking::{SpecError, VoiceSpec};
+use crate::speaking::clips::Clips;
+use crate::speaking::{SpecError, Voice, VoiceSpec};
+use crate::turn;
 use crate::voices::{self, VoiceError};
 
 /// What a caller offers.
@@ -28,6 +30,8 @@ pub struct Invitation {
     pub language: Option<String>,
     /// The voice to answer with, as [`VoiceSpec`] reads it; the gateway's own where absent.
     pub voice: Option<String>,
+    /// Changes to the conversation's settings, as [`turn::Settings::changed_by`] takes them.
+    pub conversation: Option<serde_json::Value>,
 }
 
 /// An admitted call.
@@ -63,6 +67,9 @@ pub enum Refusal {
     /// There is no such voice here.
     #[error("{0}.")]
     Voice(String),
+    /// The conversation cannot be set up like that.
+    #[error("{0}")]
+    Conversation(#[from] turn::SettingsError),
     /// The media side failed.
     #[error(
         "The call could not be set up ({0}); try again, and look at the gateway's log if it goes on."
@@ -129,7 +136,7 @@ impl Gateway {
             return Err(Refusal::Closing { retry_after_s: 10 });
         }
         let place = self.take_place()?;
-        let engines = self.engines_for(&invitation).await?;
+        let engines = self.engines_for(&invitation, settings.language).await?;
         let (leg, answer_sdp) =
             self.endpoint.answer(&invitation.offer_sdp).await.map_err(refusal)?;
         let call_id = place.id;
@@ -158,17 +165,51 @@ impl Gateway {
                     .to_owned(),
             ));
         }
+        if let Some(changes) = &invitation.conversation {
+            settings.turn = settings.turn.changed_by(changes)?;
+        }
         settings.set_language(language);
         Ok(settings)
     }
 
-    /// The engines of a call, with the voice it asks for.
-    async fn engines_for(&self, invitation: &Invitation) -> Result<Engines, Refusal> {
+    /// The engines of a call, with the voice it asks for, or else with one for each of its languages.
+    async fn engines_for(
+        &self,
+        invitation: &Invitation,
+        language: Language,
+    ) -> Result<Engines, Refusal> {
         let mut engines = self.engines.clone();
         let wanted = invitation.voice.as_deref().map(str::trim).filter(|voice| !voice.is_empty());
-        let Some(wanted) = wanted else { return Ok(engines) };
-        let spec: VoiceSpec = wanted.parse().map_err(|error: SpecError| bad_voice(&error))?;
-        let voices = engines.voices.clone();
+        if let Some(wanted) = wanted {
+            let spec: VoiceSpec = wanted.parse().map_err(|error: SpecError| bad_voice(&error))?;
+            (engines.voice, engines.clips) = self.voice(spec).await?;
+            return Ok(engines);
+        }
+        let languages: &[Language] = match language {
+            Language::Auto => &[Language::En, Language::Fr],
+            Language::En => &[Language::En],
+            Language::Fr => &[Language::Fr],
+        };
+        for &language in languages {
+            if voices::speaks(&self.engines.voice.name(), language) {
+                let (voice, clips) = (self.engines.voice.clone(), self.engines.clips.clone());
+                engines.tongues.push(Tongue { language, voice, clips });
+            } else if let Some(spec) = engines.voices.speaking(language) {
+                // A call is better with another language's voice than refused.
+                if let Ok((voice, clips)) = self.voice(spec).await {
+                    engines.tongues.push(Tongue { language, voice, clips });
+                }
+            }
+        }
+        if let (false, Some(own)) = (language == Language::Auto, engines.tongues.first()) {
+            (engines.voice, engines.clips) = (own.voice.clone(), own.clips.clone());
+        }
+        Ok(engines)
+    }
+
+    /// A voice and its clips, loaded if need be.
+    async fn voice(&self, spec: VoiceSpec) -> Result<(Arc<dyn Voice>, Clips), Refusal> {
+        let voices = self.engines.voices.clone();
         let voice = match voices.loaded(&spec).map_err(|error| bad_voice(&error))? {
             Some(voice) => voice,
             None => {
@@ -177,8 +218,7 @@ impl Gateway {
                 loaded.map_err(voice_refusal)?
             }
         };
-        (engines.voice, engines.clips) = voices::for_call(&engines.voices, voice);
-        Ok(engines)
+        Ok(voices::for_call(&self.engines.voices, voice))
     }
 
     /// Takes one of the places for calls; it is given back when dropped.

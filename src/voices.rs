@@ -85,19 +85,16 @@ impl Voices {
     /// The voice of calls that ask for none, where its owner named none either: the default one if
     /// it speaks the language, else the first installed one that does, else the default one.
     pub fn default_for(&self, language: Language) -> VoiceSpec {
-        let speaks = |name: &str| {
-            let start = name.get(..3).unwrap_or_default();
-            let mms = match language {
-                Language::Fr => "mms-fra",
-                _ => "mms-eng",
-            };
-            start == format!("{}_", language.code()) || name == mms
-        };
-        if language == Language::Auto || speaks(DEFAULT_VOICE) {
-            return VoiceSpec::of(DEFAULT_VOICE);
+        self.speaking(language).unwrap_or_else(|| VoiceSpec::of(DEFAULT_VOICE))
+    }
+
+    /// An installed voice that speaks the language: the default one if it does, else the first.
+    pub fn speaking(&self, language: Language) -> Option<VoiceSpec> {
+        if speaks(DEFAULT_VOICE, language) {
+            return Some(VoiceSpec::of(DEFAULT_VOICE));
         }
-        let found = self.store.installed_voices().into_iter().find(|name| speaks(name));
-        VoiceSpec::of(found.unwrap_or_else(|| DEFAULT_VOICE.to_owned()))
+        let mut installed = self.store.installed_voices().into_iter();
+        installed.find(|name| speaks(name, language)).map(VoiceSpec::of)
     }
 
     /// The names of the installed voices.
@@ -183,6 +180,16 @@ impl Voices {
         }
         Ok(())
     }
+}
+
+/// Whether the voice of this name speaks the language, as far as its name tells.
+pub fn speaks(name: &str, language: Language) -> bool {
+    let mms = match language {
+        Language::Fr => "mms-fra",
+        Language::En => "mms-eng",
+        Language::Auto => return true,
+    };
+    name.starts_with(&format!("{}_", language.code())) || name.starts_with(mms)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -96,6 +96,11 @@ export class EvaError extends Error {
  */
 
 /**
+ * What a call may ask for; what is left out is the gateway's choice.
+ * @typedef {{language?: string, conversation?: object}} Wishes
+ */
+
+/**
  * One line to a gateway. It can be called again after it ended.
  *
  * Events (`CustomEvent`, data in `detail`):
@@ -105,6 +110,8 @@ export class EvaError extends Error {
  * - `words` {@link Words}; line them up with {@link EvaCall#playout}
  * - `viseme` `{reply_id, track, rtp_start}`: the mouth's shapes for that sentence, `{id, start, end}` like words
  * - `filler` `{reply_id, text, rtp_start, rtp_end}`: the reply is late, something short sounds in its place
+ * - `backchannel` `{text, rtp_start, rtp_end}`: EVA says "mhm" while the person has the floor
+ * - `hangup` `{reason}`: EVA ends the call, after `silence` or because it is `too_long`
  * - `cut` `{reply_id, heard_text, rtp_at}`: EVA was interrupted; the rest was never heard
  * - `turn` `{state}`: `listening`, `hearing`, `thinking` or `speaking`
  * - `latency` `{turn_id, parts_ms, total_ms}`
@@ -178,11 +185,12 @@ export class EvaCall extends EventTarget {
 
   /**
    * Calls. Resolves when sound can flow both ways. Call it from a click, so that the browser lets EVA be heard.
-   * @param {{microphoneId?: string, key?: string, language?: string}} [options]
-   *   `language`: "en", "fr" or "auto"; the gateway's own without it
+   * @param {{microphoneId?: string, key?: string, language?: string, conversation?: object}} [options]
+   *   `language`: "en", "fr" or "auto"; the gateway's own without it.
+   *   `conversation`: changes to the conversation's settings, `{backchannels: {on: false}}`
    * @throws {EvaError} with code `cancelled` if `hangUp()` came first
    */
-  async connect({ microphoneId, key, language } = {}) {
+  async connect({ microphoneId, key, language, conversation } = {}) {
     if (this.#live) throw new EvaError("refused", "This call is already under way.");
     /** @type {Live} */
     const live = {
@@ -194,7 +202,7 @@ export class EvaCall extends EventTarget {
     this.#setState("connecting");
     try {
       this.#levels = new Levels(); // within the click: audio contexts start only from one
-      await this.#establish(live, microphoneId, language);
+      await this.#establish(live, microphoneId, { language, conversation });
     } catch (error) {
       const failure = live.abort.signal.aborted
         ? new EvaError("cancelled", "The call was cancelled.")
@@ -298,8 +306,8 @@ export class EvaCall extends EventTarget {
     if (GATEWAY_EVENTS.has(kind)) this.#tell(kind, detail);
   }
 
-  /** @param {Live} live @param {string | undefined} microphoneId @param {string | undefined} language */
-  async #establish(live, microphoneId, language) {
+  /** @param {Live} live @param {string | undefined} microphoneId @param {Wishes} wishes */
+  async #establish(live, microphoneId, wishes) {
     const microphone = await openMicrophone(microphoneId);
     if (live.abort.signal.aborted) return stop(microphone), live.abort.signal.throwIfAborted();
     const pc = (live.pc = new RTCPeerConnection({ bundlePolicy: "max-bundle" }));
@@ -315,7 +323,7 @@ export class EvaCall extends EventTarget {
     connected.catch(() => {}); // awaited below; a failure before that is the earlier one's
 
     await pc.setLocalDescription(await pc.createOffer());
-    const answer = await this.#offer(live, pc, language);
+    const answer = await this.#offer(live, pc, wishes);
     live.abort.signal.throwIfAborted();
     try {
       await pc.setRemoteDescription({ type: "answer", sdp: answer.sdp });
@@ -325,13 +333,13 @@ export class EvaCall extends EventTarget {
     await connected;
   }
 
-  /** @param {Live} live @param {RTCPeerConnection} pc @param {string | undefined} language */
-  async #offer(live, pc, language) {
+  /** @param {Live} live @param {RTCPeerConnection} pc @param {Wishes} wishes */
+  async #offer(live, pc, wishes) {
     const sdp = pc.localDescription?.sdp;
     const response = await this.#fetch("offer", {
       method: "POST",
       headers: { "Content-Type": "application/json", ...authorization(live.key) },
-      body: JSON.stringify({ type: "offer", sdp, ...(language ? { language } : {}) }),
+      body: JSON.stringify({ type: "offer", sdp, ...wishes }),
     }, live.abort);
     if (!response.ok) throw await failureOf(response);
     const answer = await response.json().catch(() => null);
@@ -466,7 +474,8 @@ export class EvaCall extends EventTarget {
 }
 
 const GATEWAY_EVENTS = new Set([
-  "ready", "partial", "final", "words", "viseme", "filler", "cut", "turn", "latency", "error",
+  "ready", "partial", "final", "words", "viseme", "filler", "backchannel", "cut", "turn", "latency",
+  "hangup", "error",
 ]);
 
 /** Where in the gateway's sound the person's ear is, in RTP time. */

@@ -81,6 +81,8 @@ pub struct SoundOut {
     fade_in_left: usize,
     /// Where the speech that is being cut ends.
     cut_at: Option<u64>,
+    /// The speech is held, and this many of its samples still fade out.
+    held: Option<usize>,
     duck: Ramp,
     timestamp48: u32,
     silence: Silence,
@@ -100,6 +102,7 @@ impl SoundOut {
             dry: false,
             fade_in_left: 0,
             cut_at: None,
+            held: None,
             duck: Ramp::at(1.0),
             timestamp48: first_timestamp,
             silence: Silence::default(),
@@ -139,13 +142,18 @@ impl SoundOut {
     /// Ducking ends. Returns where the last sample that will be heard is (exclusive), counted as
     /// [`sent_samples`](Self::sent_samples).
     pub fn cut(&mut self) -> u64 {
+        let held = self.held.take();
         if self.cut_at == Some(self.queued_end()) {
             return self.queued_end();
         }
-        // What has not begun to sound need not fade.
+        // What has not begun to sound need not fade; what is held has faded.
         let keep = if self.flowing { CUT_FADE.min(self.queue.len()) } else { 0 };
-        self.queue.truncate(keep);
-        self.fade_out_queue(0);
+        if let Some(fading) = held {
+            self.queue.truncate(fading);
+        } else {
+            self.queue.truncate(keep);
+            self.fade_out_queue(0);
+        }
         let level = self.duck.value();
         self.queue.iter_mut().for_each(|s| *s *= level);
         self.duck = Ramp::at(1.0);
@@ -154,6 +162,31 @@ impl SoundOut {
         self.dry = false;
         self.cut_at = Some(self.queued_end());
         self.queued_end()
+    }
+
+    /// Holds the speech: it fades out within the next slot, and the rest of it waits for
+    /// [`SoundOut::resume`] or [`SoundOut::cut`].
+    pub fn hold(&mut self) {
+        if self.held.is_some() {
+            return;
+        }
+        let fading = if self.flowing { CUT_FADE.min(self.queue.len()) } else { 0 };
+        fade_out(&mut self.queue.make_contiguous()[..fading]);
+        self.held = Some(fading);
+    }
+
+    /// Lets held speech go on where it was.
+    pub fn resume(&mut self) {
+        // What waits behind a fade that has not sounded yet begins anew.
+        if let Some(fading) = self.held.take().filter(|fading| *fading > 0) {
+            let end = (fading + EDGE).min(self.queue.len());
+            fade_in(&mut self.queue.make_contiguous()[fading..end]);
+        }
+    }
+
+    /// Whether speech is held.
+    pub fn is_held(&self) -> bool {
+        self.held.is_some()
     }
 
     /// Lowers the speech by `db` decibels (given negative: -12.0), smoothly.
@@ -234,10 +267,11 @@ impl SoundOut {
     /// Moves the slot's samples from the queue into `pcm`, faded where they start or run dry;
     /// returns how many.
     fn take(&mut self, pcm: &mut [f32; SLOT_SAMPLES]) -> usize {
-        let waiting = self.queue.len();
+        let waiting = self.queue.len().min(self.held.unwrap_or(usize::MAX));
+        let ended = self.ended || self.held.is_some();
         let starts = !self.flowing;
         let enough = if self.dry { RESUME } else { SLOT_SAMPLES + EDGE };
-        if waiting == 0 || (starts && !self.ended && waiting < enough) {
+        if waiting == 0 || (starts && !ended && waiting < enough) {
             return 0;
         }
         let n = waiting.min(SLOT_SAMPLES);
@@ -248,10 +282,13 @@ impl SoundOut {
         if starts {
             fade_in(&mut pcm[..n.min(EDGE)]);
         }
-        self.flowing = !self.queue.is_empty();
+        if let Some(fading) = &mut self.held {
+            *fading -= n;
+        }
+        self.flowing = waiting > n;
         self.dry = false;
         // The last 5 ms wait until it is known whether speech goes on, so that it can fade.
-        if !self.ended && waiting < SLOT_SAMPLES + EDGE {
+        if !ended && waiting < SLOT_SAMPLES + EDGE {
             fade_out(&mut pcm[n.saturating_sub(EDGE)..n]);
             self.flowing = false;
             self.dry = true;

@@ -215,3 +215,53 @@ fn the_queue_is_bounded() {
     assert_eq!(taken, CAPACITY);
     assert_eq!(out.push(&second), 0);
 }
+
+#[test]
+fn held_speech_fades_at_once_and_goes_on_where_it_was() {
+    let mut out = new();
+    out.push(&tone(48_000));
+    out.end_of_speech();
+    let mut packets = slots(&mut out, 10);
+    out.hold();
+    out.hold();
+    packets.extend(slots(&mut out, 30));
+    let fading = out.sent_samples() - 10 * SLOT_SAMPLES as u64;
+    assert!(fading < SLOT_SAMPLES as u64, "{fading} samples after the hold");
+    assert!(packets[11..].iter().flatten().all(|p| p.rms_dbfs < -60.0), "it is silent");
+    assert_eq!(out.queued(), 48_000 - 9_600 - fading as usize, "nothing is lost");
+    out.resume();
+    packets.extend(slots(&mut out, 45));
+    assert_eq!(out.sent_samples(), 48_000);
+    let sound = heard(&packets);
+    assert!(step(&sound) < 0.03, "a step of {}", step(&sound));
+}
+
+#[test]
+fn speech_that_is_resumed_before_its_fade_was_sent_does_not_click() {
+    let mut out = new();
+    out.push(&tone(9_600));
+    out.end_of_speech();
+    let mut packets = slots(&mut out, 3);
+    out.hold();
+    out.resume();
+    packets.extend(slots(&mut out, 10));
+    assert_eq!(out.sent_samples(), 9_600);
+    assert!(step(&heard(&packets)) < 0.03);
+}
+
+#[test]
+fn held_speech_can_be_cut_and_new_speech_is_not_held() {
+    let mut out = new();
+    out.push(&tone(48_000));
+    slots(&mut out, 5);
+    out.hold();
+    slots(&mut out, 5);
+    out.cut();
+    assert!(!out.is_held());
+    assert_eq!(out.queued(), 0);
+    out.hold();
+    out.cut();
+    out.push(&tone(9_600));
+    out.end_of_speech();
+    assert!(slots(&mut out, 1)[0].as_ref().unwrap().rms_dbfs > -20.0);
+}

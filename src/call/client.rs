@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::ids::{CallId, ReplyId, TurnId};
 use crate::observability::Parts;
-use crate::turn::State;
+use crate::turn::{State, WhyHangUp};
 
 /// One event to the client.
 #[derive(Debug, Serialize)]
@@ -25,7 +25,7 @@ pub enum Event<'a> {
         /// Language of the call.
         language: crate::language::Language,
     },
-    /// The person's words so far.
+    /// The person's words so far: what two hypotheses agree on, never taken back within a turn.
     #[serde(rename = "eva.partial")]
     Partial {
         /// The words.
@@ -73,6 +73,22 @@ pub enum Event<'a> {
         rtp_start: u32,
         /// RTP timestamp at which it ends.
         rtp_end: u32,
+    },
+    /// EVA confirms that she listens, while the person has the floor. It is no part of any reply.
+    #[serde(rename = "eva.backchannel")]
+    Backchannel {
+        /// What is said.
+        text: &'a str,
+        /// RTP timestamp at which it begins.
+        rtp_start: u32,
+        /// RTP timestamp at which it ends, unless the person goes on before.
+        rtp_end: u32,
+    },
+    /// EVA ends the call.
+    #[serde(rename = "eva.hangup")]
+    HangUp {
+        /// Why.
+        reason: WhyHangUp,
     },
     /// The reply was interrupted.
     #[serde(rename = "eva.cut")]

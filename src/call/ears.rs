@@ -20,13 +20,13 @@ use crate::listening::speech_marks::{MarksConfig, SpeechMark, SpeechMarks};
 use crate::listening::{LISTENING_RATE, Language, ListenError, Pass, PassHandle, Transcript};
 use crate::private::Private;
 use crate::rtc::RtpIn;
-use crate::turn::{At, PassId};
+use crate::turn::{At, Hypothesis, PassId};
 
 // What `audio` gives is what `listening` takes.
 const _: () = assert!(HEARING_RATE == LISTENING_RATE);
 
 /// A first partial this long after the onset: there is a word to hear.
-const FIRST_PARTIAL: Duration = Duration::from_millis(250);
+const FIRST_PARTIAL: Duration = Duration::from_millis(300);
 /// Partials follow each other no faster than this.
 const PARTIAL_EVERY: Duration = Duration::from_millis(400);
 /// How far back arrival times are remembered: longer than any pause that ends a turn.
@@ -42,7 +42,7 @@ pub(super) enum Heard {
         /// Agreed words.
         stable: Private<String>,
         /// The whole hypothesis.
-        whole: Private<String>,
+        whole: Hypothesis,
     },
     /// The words of a final pass; `None` if it failed.
     Final(PassId, Option<Transcript>),
@@ -136,9 +136,12 @@ impl Ears {
     }
 
     /// The person's voice started at this sample: the open turn's sound begins, partials too.
-    pub(super) fn voice_started(&mut self, now: At, onset: u64) {
+    /// Returns when the voice began.
+    pub(super) fn voice_started(&mut self, now: At, onset: u64) -> At {
         self.sound.open(onset);
-        self.partial.due = Some(now + FIRST_PARTIAL);
+        let began = self.arrival(onset).min(now);
+        self.partial.due = Some(now.max(began + FIRST_PARTIAL));
+        began
     }
 
     /// The person's voice goes on.
@@ -153,13 +156,19 @@ impl Ears {
         let sound = self.sound.of_turn().to_vec();
         self.finals =
             Some((pass, self.engines.transcriber.transcribe(sound, self.language, Pass::Final)));
-        self.vote = match self.engines.end_of_turn.judge(self.sound.for_vote().to_vec()) {
-            Ok(vote) => Some((pass, vote)),
-            Err(error) => {
-                tracing::warn!(%error, "the turn is judged without a vote");
-                None
-            }
-        };
+        self.vote = None;
+        self.ask_vote(pass);
+    }
+
+    /// Asks for the vote on the turn's sound as it is now, unless one is under way.
+    pub(super) fn ask_vote(&mut self, pass: PassId) {
+        if self.vote.is_some() {
+            return;
+        }
+        match self.engines.end_of_turn.judge(self.sound.for_vote().to_vec()) {
+            Ok(vote) => self.vote = Some((pass, vote)),
+            Err(error) => tracing::warn!(%error, "the turn is judged without a vote"),
+        }
     }
 
     /// Withdraws a pass and its vote.
@@ -205,12 +214,19 @@ impl Ears {
         if self.partial.due.is_some() {
             self.partial.due = Some(started + PARTIAL_EVERY.max(took * 2));
         }
-        let words = words?;
-        self.partial.words.hear(&words.text);
-        Some(Heard::Partial {
-            stable: self.partial.words.stable(),
-            whole: self.partial.words.text(),
-        })
+        let heard = words?;
+        self.partial.words.hear(&heard.text);
+        let whole = Hypothesis { words: self.partial.words.text(), ..hypothesis(&heard) };
+        Some(Heard::Partial { stable: self.partial.words.stable(), whole })
+    }
+}
+
+/// What the turn machine is told of a transcript.
+pub(super) fn hypothesis(heard: &Transcript) -> Hypothesis {
+    Hypothesis {
+        words: heard.text.clone(),
+        confidence: heard.confidence,
+        no_speech: heard.no_speech,
     }
 }
 

@@ -5,8 +5,10 @@
 //! a piece of a reply, a deadline), tells the turn machine, and does what it says.
 
 mod client;
+mod conversation;
 mod ears;
 mod playout;
+mod recorder;
 mod reply;
 mod task;
 mod turn_sound;
@@ -14,6 +16,7 @@ mod turn_sound;
 pub use client::{Event, Word};
 pub use task::run;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -45,6 +48,19 @@ pub struct Engines {
     pub clips: Clips,
     /// The voices that calls can ask for.
     pub voices: Arc<Voices>,
+    /// In a call whose language is found out while it lasts: the voices to choose from.
+    pub tongues: Vec<Tongue>,
+}
+
+/// A voice for one language.
+#[derive(Clone)]
+pub struct Tongue {
+    /// The language.
+    pub language: Language,
+    /// The voice.
+    pub voice: Arc<dyn Voice>,
+    /// Its fillers and backchannels.
+    pub clips: Clips,
 }
 
 /// What one call starts with.
@@ -60,6 +76,9 @@ pub struct CallSettings {
     pub temperature: f32,
     /// The conversation's settings.
     pub turn: turn::Settings,
+    /// Folder for the traces of the turn machine, which hold what people say; none are written
+    /// where `None`.
+    pub traces: Option<PathBuf>,
 }
 
 impl Default for CallSettings {
@@ -70,6 +89,7 @@ impl Default for CallSettings {
             max_tokens: 200,
             temperature: 0.4,
             turn: turn::Settings::default(),
+            traces: None,
         }
     }
 }
@@ -87,7 +107,8 @@ impl CallSettings {
     }
 }
 
-/// The call's clock: the one place that turns instants into time since the call began.
+/// The call's clock: the one place that turns instants into time since the call began. It counts
+/// whole microseconds, as traces do.
 #[derive(Clone, Copy, Debug)]
 struct Clock {
     began: Instant,
@@ -95,11 +116,12 @@ struct Clock {
 
 impl Clock {
     fn now(self) -> At {
-        self.began.elapsed()
+        self.at(Instant::now())
     }
 
     fn at(self, instant: Instant) -> At {
-        instant.saturating_duration_since(self.began)
+        let since = instant.saturating_duration_since(self.began);
+        At::from_micros(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
     }
 
     fn instant(self, at: At) -> Instant {

@@ -50,6 +50,8 @@ pub(super) struct Heard {
 pub(super) struct Playout {
     out: SoundOut,
     reply: Option<Playing>,
+    /// Where EVA's own "mhm" ends, in the queue's samples.
+    interjected_until: u64,
 }
 
 /// The reply that is queued or sounding.
@@ -61,8 +63,12 @@ struct Playing {
     /// All of its sound has been made.
     complete: bool,
     sounding: bool,
+    /// Released once, and withheld again: some of its sound is queued.
+    withheld: bool,
     /// Where a filler before it ends, in the queue's samples.
     filled_until: u64,
+    /// RTP timestamp at which it was suspended.
+    suspended_at: Option<u32>,
     rtp_start: Option<u32>,
     /// Its sentences, with the queue's sample at which each starts.
     sentences: VecDeque<(u64, Sentence)>,
@@ -72,15 +78,18 @@ struct Playing {
 
 impl Playout {
     pub(super) fn new(out: SoundOut) -> Self {
-        Self { out, reply: None }
+        Self { out, reply: None, interjected_until: 0 }
     }
 
     /// A new reply; its sound is held until [`Self::release`].
     pub(super) fn begin(&mut self, id: ReplyId) {
+        self.out.resume();
         self.reply = Some(Playing {
             id,
             held: Vec::new(),
             released: false,
+            withheld: false,
+            suspended_at: None,
             complete: false,
             sounding: false,
             filled_until: 0,
@@ -121,6 +130,8 @@ impl Playout {
     pub(super) fn release(&mut self, id: ReplyId) {
         let Some(reply) = self.reply.as_mut().filter(|reply| reply.id == id) else { return };
         reply.released = true;
+        reply.withheld = false;
+        self.out.resume();
         self.out.unduck();
         for sound in std::mem::take(&mut reply.held) {
             enqueue(&mut self.out, reply, sound);
@@ -130,35 +141,81 @@ impl Playout {
         }
     }
 
-    /// Queues a clip (48 kHz) before a released reply that has no sound yet; the RTP timestamps of
-    /// its beginning and its end. `None` if the reply has sound, or is gone.
-    pub(super) fn fill(&mut self, id: ReplyId, pcm: &[f32]) -> Option<(u32, u32)> {
-        let reply = self.reply.as_mut().filter(|reply| reply.id == id && reply.released)?;
-        if !reply.sentences.is_empty() || !reply.begun.is_empty() || self.out.queued() > 0 {
-            return None;
-        }
-        let taken = self.out.push(pcm);
-        self.out.end_of_speech();
-        reply.filled_until = self.out.queued_end();
-        let start = self.out.next_timestamp48();
-        Some((start, start.wrapping_add(u32::try_from(taken).unwrap_or(u32::MAX))))
+    /// Closes the gate again on a reply of which nothing was heard; what is queued of it waits.
+    pub(super) fn withhold(&mut self, id: ReplyId) {
+        let Some(reply) = self.reply.as_mut().filter(|reply| reply.id == id) else { return };
+        reply.released = false;
+        reply.withheld = true;
+        self.out.hold();
     }
 
-    /// Drops a reply of which nothing was heard.
-    pub(super) fn withdraw(&mut self, id: ReplyId) {
-        if self.reply.take_if(|reply| reply.id == id).is_some_and(|reply| reply.released) {
+    /// Queues a clip (48 kHz) where a released reply has no sound, before it or in the middle; the
+    /// RTP timestamps of its beginning and its end. `None` if the reply has sound, or is gone.
+    pub(super) fn fill(&mut self, id: ReplyId, pcm: &[f32]) -> Option<(u32, u32)> {
+        let reply = self.reply.as_mut().filter(|reply| reply.id == id && reply.released)?;
+        if reply.complete || self.out.queued() > 0 {
+            return None;
+        }
+        let range = clip(&mut self.out, pcm);
+        reply.filled_until = self.out.queued_end();
+        Some(range)
+    }
+
+    /// Queues EVA's own "mhm" (48 kHz); the RTP timestamps of its beginning and its end. `None` if
+    /// something else sounds.
+    pub(super) fn interject(&mut self, pcm: &[f32]) -> Option<(u32, u32)> {
+        if self.out.queued() > 0 {
+            return None;
+        }
+        let range = clip(&mut self.out, pcm);
+        self.interjected_until = self.out.queued_end();
+        Some(range)
+    }
+
+    /// Fades the "mhm" out, unless a reply is queued behind it.
+    pub(super) fn hush(&mut self) {
+        if self.out.queued() > 0 && self.out.queued_end() == self.interjected_until {
             self.out.cut();
         }
     }
 
-    /// Fades a reply out; says what of it was heard.
+    /// Whether a released reply has nothing to sound though it is not complete.
+    pub(super) fn is_dry(&self) -> bool {
+        let waits = |reply: &Playing| reply.released && !reply.complete;
+        self.reply.as_ref().is_some_and(waits) && self.out.queued() == 0
+    }
+
+    /// Drops a reply of which nothing was heard.
+    pub(super) fn withdraw(&mut self, id: ReplyId) {
+        let queued = |reply: Playing| reply.released || reply.withheld;
+        if self.reply.take_if(|reply| reply.id == id).is_some_and(queued) {
+            self.out.cut();
+        }
+    }
+
+    /// Fades a reply out and keeps the rest of it.
+    pub(super) fn suspend(&mut self, id: ReplyId) {
+        let Some(reply) = self.reply.as_mut().filter(|reply| reply.id == id) else { return };
+        self.out.hold();
+        reply.suspended_at.get_or_insert(self.out.next_timestamp48());
+    }
+
+    /// Lets a suspended reply go on where it was.
+    pub(super) fn resume(&mut self, id: ReplyId) {
+        let Some(reply) = self.reply.as_mut().filter(|reply| reply.id == id) else { return };
+        reply.suspended_at = None;
+        self.out.resume();
+    }
+
+    /// Fades a reply out, if it was not, and drops the rest; says what of it was heard.
     pub(super) fn stop(&mut self, id: ReplyId) -> Option<Heard> {
         let reply = self.reply.take_if(|reply| reply.id == id)?;
         let sent = self.out.sent_samples();
         self.out.cut();
         self.out.unduck();
         let text = heard_text(&reply.begun, sent);
-        Some(Heard { text: Private::new(text), rtp_at: self.out.next_timestamp48() })
+        let rtp_at = reply.suspended_at.unwrap_or(self.out.next_timestamp48());
+        Some(Heard { text: Private::new(text), rtp_at })
     }
 
     /// Lowers EVA's voice.
@@ -210,6 +267,14 @@ impl Playout {
     }
 }
 
+/// Queues a whole clip where nothing is queued; the RTP timestamps of its beginning and its end.
+fn clip(out: &mut SoundOut, pcm: &[f32]) -> (u32, u32) {
+    let taken = out.push(pcm);
+    out.end_of_speech();
+    let start = out.next_timestamp48();
+    (start, start.wrapping_add(u32::try_from(taken).unwrap_or(u32::MAX)))
+}
+
 fn enqueue(out: &mut SoundOut, reply: &mut Playing, sound: Sound) {
     if let Some(sentence) = sound.sentence {
         reply.sentences.push_back((out.queued_end(), sentence));
@@ -251,32 +316,5 @@ fn heard_text(begun: &[(u64, Sentence)], sent: u64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::speaking::WordSpan;
-
-    fn sentence(text: &str, word_samples: usize) -> Sentence {
-        let mut words = Vec::new();
-        let mut at = 0;
-        for (count, word) in text.split(' ').enumerate() {
-            words.push(WordSpan {
-                text: at..at + word.len(),
-                samples: count * word_samples..(count + 1) * word_samples,
-            });
-            at += word.len() + 1;
-        }
-        Sentence { text: Private::new(text.to_owned()), words, visemes: Vec::new() }
-    }
-
-    #[test]
-    fn heard_text_ends_with_the_last_whole_word() {
-        let begun =
-            vec![(1000, sentence("One two three.", 100)), (1300, sentence("Four five.", 100))];
-        assert_eq!(heard_text(&begun, 1000), "");
-        assert_eq!(heard_text(&begun, 1199), "One");
-        assert_eq!(heard_text(&begun, 1250), "One two");
-        assert_eq!(heard_text(&begun, 1300), "One two three.");
-        assert_eq!(heard_text(&begun, 1450), "One two three. Four");
-        assert_eq!(whole_text(&begun), "One two three. Four five.");
-    }
-}
+#[path = "playout_tests.rs"]
+mod tests;

@@ -98,6 +98,15 @@ impl ReplyMaker {
         Self::new(id, engines, Some(tokens))
     }
 
+    /// A reply of EVA's own, without the model.
+    pub(super) fn of_text(id: ReplyId, engines: &Engines, text: &str) -> Self {
+        let mut reply = Self::new(id, engines, None);
+        reply.pieces.push_back(text.to_owned());
+        // Its words are not the model's, and that is no failure.
+        reply.apologised = true;
+        reply
+    }
+
     fn new(id: ReplyId, engines: &Engines, tokens: Option<mpsc::Receiver<LlmEvent>>) -> Self {
         Self {
             id,

@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::client::{Event, Viseme, Word};
-use super::ears::{Ears, Heard};
+use super::conversation::Conversation;
+use super::ears::{Ears, Heard, hypothesis};
 use super::playout::{Note, Playout};
+use super::recorder::Recorder;
 use super::reply::{Made, ReplyMaker, Sentence};
 use super::{CallSettings, Clock, Engines};
 use crate::audio::WIRE_RATE;
@@ -22,10 +24,12 @@ use crate::rtc::{LegEvent, LegSender, WebLeg};
 use crate::speaking::clips::{Clip, ClipId};
 use crate::thinking::history::History;
 use crate::thinking::{LlmError, Prompt};
-use crate::turn::{Action, At, Input, State, TurnMachine};
+use crate::turn::{Action, At, Input, State, WhyHangUp};
 
 /// A call that is not connected by then will not be.
 const CONNECT_WITHIN: Duration = Duration::from_secs(20);
+/// EVA's own "mhm" is softer than her replies: -4 dB.
+const BACKCHANNEL_GAIN: f32 = 0.63;
 
 /// Runs a call to its end: the caller hangs up or vanishes, or `ended` is cancelled.
 pub async fn run(
@@ -50,6 +54,9 @@ pub async fn run(
             made = made(&mut call.reply, call.playout.has_room()) => call.made(made),
         }
         call.act();
+        if call.record.over {
+            break;
+        }
     }
     call.end().await;
     let seconds = began.elapsed().as_secs();
@@ -71,7 +78,7 @@ struct Call {
     engines: Engines,
     settings: CallSettings,
     ears: Ears,
-    turn: TurnMachine,
+    turn: Conversation,
     history: History,
     reply: Option<ReplyMaker>,
     playout: Playout,
@@ -85,8 +92,13 @@ struct Record {
     connected: bool,
     turn: Option<TurnId>,
     clock: TurnClock,
-    /// The filler said last, which is not the next one.
+    /// The filler and the backchannel said last, which are not the next ones.
     filler: Option<ClipId>,
+    backchannel: Option<ClipId>,
+    /// The language the person was found to speak.
+    language: Option<Language>,
+    /// The call is to end.
+    over: bool,
 }
 
 impl Call {
@@ -99,7 +111,10 @@ impl Call {
             clock,
             leg,
             ears: Ears::new(engines, settings.language),
-            turn: TurnMachine::new(settings.turn.clone()),
+            turn: Conversation::new(
+                settings.turn.clone(),
+                settings.traces.as_deref().map(|folder| Recorder::start(folder, id)),
+            ),
             history: History::new(settings.instructions()),
             reply: None,
             playout: Playout::new(out),
@@ -112,8 +127,7 @@ impl Call {
 
     /// When something is due without anything happening.
     fn next_wake(&self) -> At {
-        let turn = self.turn.poll_timeout().map(|(at, _)| at);
-        let others = [self.ears.poll_timeout(), turn].into_iter().flatten();
+        let others = [self.ears.poll_timeout(), self.turn.poll_timeout()].into_iter().flatten();
         others.fold(self.pacer.next_due(), At::min)
     }
 
@@ -126,7 +140,7 @@ impl Call {
             self.tick(now);
         }
         self.ears.wake(now);
-        self.turn.handle_timeout(now);
+        self.turn.wake(now);
         self.record.connected || now < CONNECT_WITHIN
     }
 
@@ -147,15 +161,16 @@ impl Call {
                 self.record.clock.pass(Milestone::Wire, now);
                 self.ears.sound.settle();
                 self.tell_latency(reply);
-                self.turn.handle(now, Input::ReplySounds { reply });
+                self.turn.tell(now, Input::ReplySounds { reply });
             }
             Note::Sentence { reply, sentence, rtp_start } => {
                 self.tell_words(reply, &sentence, rtp_start);
+                self.turn.tell(now, Input::SentenceSounds { reply, text: sentence.text });
             }
             Note::Ended(reply, text) => {
                 self.history.assistant(reply, text.reveal());
                 self.reply = None;
-                self.turn.handle(now, Input::ReplyEnded { reply });
+                self.turn.tell(now, Input::ReplyEnded { reply });
             }
         }
     }
@@ -185,44 +200,63 @@ impl Call {
         match heard {
             Heard::Mark(mark) => self.mark(now, mark),
             Heard::Partial { stable, whole } => {
-                self.tell(&Event::Partial { text: whole.reveal() });
                 if !stable.reveal().is_empty() {
+                    self.tell(&Event::Partial { text: stable.reveal() });
                     self.engines.llm.read_ahead(self.prompt(&stable));
                 }
-                self.turn.handle(now, Input::PartialWords { words: whole });
+                self.turn.tell(now, Input::PartialWords(whole));
             }
             Heard::Final(pass, Some(words)) => {
                 self.record.clock.pass_again(Milestone::Words, now);
-                self.turn.handle(now, Input::FinalWords { pass, words: words.text });
+                self.spoken(now, words.language);
+                self.turn.tell(now, Input::FinalWords { pass, heard: hypothesis(&words) });
             }
-            Heard::Final(pass, None) => self.turn.handle(now, Input::PassFailed { pass }),
+            Heard::Final(pass, None) => self.turn.tell(now, Input::PassFailed { pass }),
             Heard::Vote(pass, Some(probability)) => {
-                self.turn.handle(now, Input::EndOfTurn { pass, probability });
+                self.turn.tell(now, Input::EndOfTurn { pass, probability });
             }
             Heard::Vote(_, None) => {}
         }
     }
 
+    /// The person speaks this language: EVA answers with the voice, the fillers and the lists for it.
+    fn spoken(&mut self, now: At, language: Language) {
+        let known = self.record.language.unwrap_or(self.settings.language);
+        if self.settings.language != Language::Auto
+            || language == Language::Auto
+            || language == known
+        {
+            return;
+        }
+        self.record.language = Some(language);
+        if let Some(tongue) = self.engines.tongues.iter().find(|tongue| tongue.language == language)
+        {
+            (self.engines.voice, self.engines.clips) = (tongue.voice.clone(), tongue.clips.clone());
+        }
+        self.turn.tell(now, Input::Speaks { language });
+    }
+
     fn mark(&mut self, now: At, mark: SpeechMark) {
         let input = match mark {
             SpeechMark::Started { at_sample: onset } => {
-                self.ears.voice_started(now, onset);
-                Input::SpeechStarted { onset: self.ears.arrival(onset).min(now) }
+                Input::SpeechStarted { onset: self.ears.voice_started(now, onset) }
             }
-            SpeechMark::FirstSilence { .. } => Input::SilenceHint,
+            SpeechMark::FirstSilence { .. } => {
+                self.record.clock = TurnClock::default();
+                Input::SilenceHint
+            }
             SpeechMark::Resumed { .. } => {
                 self.ears.voice_resumed(now);
                 Input::SpeechResumed
             }
             SpeechMark::Paused { last_voiced_sample, .. } => {
                 let last_voiced = self.ears.arrival(last_voiced_sample);
-                self.record.clock = TurnClock::default();
-                self.record.clock.pass(Milestone::SpeechEnd, last_voiced);
-                self.record.clock.pass(Milestone::Pause, now);
+                self.record.clock.pass_again(Milestone::SpeechEnd, last_voiced);
+                self.record.clock.pass_again(Milestone::Pause, now);
                 Input::Paused { last_voiced }
             }
         };
-        self.turn.handle(now, input);
+        self.turn.tell(now, input);
     }
 
     fn made(&mut self, made: Made) {
@@ -252,7 +286,8 @@ impl Call {
         let message = "EVA could not think of an answer; the gateway's log says why.";
         self.tell(&Event::Error { code: "brain_failed", message });
         if let Some(reply) = &mut self.reply {
-            reply.say(apology(self.settings.language, reply.is_empty()));
+            let language = self.record.language.unwrap_or(self.settings.language);
+            reply.say(apology(language, reply.is_empty()));
         }
     }
 
@@ -261,11 +296,14 @@ impl Call {
         while let Some(action) = self.turn.poll_action() {
             match action {
                 Action::StartPass { pass } => self.ears.start_pass(pass),
+                Action::AskVote { pass } => self.ears.ask_vote(pass),
                 Action::DropPass { pass } => self.ears.drop_pass(pass),
                 Action::StartReply { reply, words } => self.start_reply(reply, &words),
                 Action::Release { reply } => self.playout.release(reply),
+                Action::Withhold { reply } => self.playout.withhold(reply),
                 Action::Filler { reply } => self.fill(reply),
                 Action::Withdraw { reply } => {
+                    Metrics::withdrawn();
                     self.drop_reply(reply);
                     self.playout.withdraw(reply);
                 }
@@ -282,7 +320,16 @@ impl Call {
                 }
                 Action::Duck => self.playout.duck(),
                 Action::Unduck => self.playout.unduck(),
+                Action::Suspend { reply } => self.playout.suspend(reply),
+                Action::Resume { reply } => {
+                    Metrics::resumed();
+                    self.playout.resume(reply);
+                }
                 Action::Stop { reply } => self.stop(reply),
+                Action::Backchannel => self.confirm(),
+                Action::Hush => self.playout.hush(),
+                Action::AskIfThere { reply } => self.ask_if_there(reply),
+                Action::HangUp(why) => self.hang_up(why),
                 Action::Show(state) => self.tell(&Event::Turn { state }),
             }
         }
@@ -304,6 +351,31 @@ impl Call {
         Metrics::filled();
         tracing::debug!(call = %self.id, reply = reply_id.0, "a filler is said");
         self.tell(&Event::Filler { reply_id, text: clip.text, rtp_start, rtp_end });
+    }
+
+    /// Says "mhm", softly: the person has the floor, and keeps it.
+    fn confirm(&mut self) {
+        let playable = |clip: &Clip| clip.sample_rate == WIRE_RATE;
+        let clip = self.engines.clips.backchannel(self.record.backchannel).filter(playable);
+        let Some(clip) = clip else { return };
+        let soft: Vec<f32> = clip.pcm.iter().map(|sample| sample * BACKCHANNEL_GAIN).collect();
+        let Some((rtp_start, rtp_end)) = self.playout.interject(&soft) else { return };
+        self.record.backchannel = Some(clip.id);
+        Metrics::confirmed();
+        self.tell(&Event::Backchannel { text: clip.text, rtp_start, rtp_end });
+    }
+
+    fn ask_if_there(&mut self, id: ReplyId) {
+        self.playout.begin(id);
+        self.playout.release(id);
+        let text = still_there(self.record.language.unwrap_or(self.settings.language));
+        self.reply = Some(ReplyMaker::of_text(id, &self.engines, text));
+    }
+
+    fn hang_up(&mut self, why: WhyHangUp) {
+        tracing::info!(call = %self.id, ?why, "EVA hangs up");
+        self.tell(&Event::HangUp { reason: why });
+        self.record.over = true;
     }
 
     fn prompt(&self, words: &Private<String>) -> Prompt {
@@ -333,6 +405,7 @@ impl Call {
     fn stop(&mut self, id: ReplyId) {
         self.drop_reply(id);
         let Some(heard) = self.playout.stop(id) else { return };
+        Metrics::interrupted();
         if !heard.text.reveal().is_empty() {
             self.history.assistant(id, heard.text.reveal());
         }
@@ -388,6 +461,14 @@ impl Call {
     async fn end(self) {
         self.engines.llm.forget(self.id);
         self.leg.close().await;
+    }
+}
+
+/// What EVA says after a long silence.
+fn still_there(language: Language) -> &'static str {
+    match language {
+        Language::Fr => "Vous êtes toujours là ?",
+        _ => "Are you still there?",
     }
 }
 

@@ -1,13 +1,14 @@
 //! The command line: arguments in, a gateway, a call or a table out.
 //!
-//! `eva serve` (the default), `eva call`, `eva speak`, `eva bench`, `eva models`,
-//! `eva voices`, `eva doctor`. Every command
-//! returns a sentence when it cannot go on; `main` prints it and exits with status 1.
+//! `eva serve` (the default), `eva call`, `eva speak`, `eva bench`, `eva replay`, `eva models`,
+//! `eva voices`, `eva doctor`. Every command returns a sentence when it cannot go on; `main` prints
+//! it and exits with status 1.
 
 mod bench;
 mod call;
 mod doctor;
 mod models;
+mod replay;
 mod serve;
 mod speak;
 mod voices;
@@ -34,6 +35,8 @@ enum Command {
     Bench(bench::Args),
     /// Speak a text into a WAV file.
     Speak(speak::Args),
+    /// Replay recorded calls through the turn machine, and say whether it decides the same.
+    Replay(replay::Args),
     /// List, add and remove voices.
     Voices(voices::VoicesArgs),
     /// List, fetch and check the models.
@@ -54,6 +57,7 @@ pub fn main() -> std::process::ExitCode {
         Some(Command::Call(args)) => call::run(args),
         Some(Command::Bench(args)) => bench::run(args),
         Some(Command::Speak(args)) => speak::run(args),
+        Some(Command::Replay(args)) => replay::run(&args),
         Some(Command::Voices(args)) => voices::run(args),
         Some(Command::Models(args)) => models::run(args),
         Some(Command::Doctor(args)) => doctor::run(args),

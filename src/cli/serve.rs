@@ -19,6 +19,7 @@ use crate::observability;
 use crate::rtc::RtcConfig;
 use crate::signaling::{self, Access, Service, tls};
 use crate::speaking::{Device, VoiceSpec, device};
+use crate::turn;
 use crate::voices::Voices;
 
 /// How long requests under way may take when the gateway shuts down.
@@ -60,6 +61,15 @@ pub(super) struct Args {
     /// Say nothing ("Let me see…") while a reply is late.
     #[arg(long, env = "EVA_NO_FILLERS")]
     no_fillers: bool,
+    /// Say no "mhm" while the person has the floor.
+    #[arg(long, env = "EVA_NO_BACKCHANNELS")]
+    no_backchannels: bool,
+    /// File of conversation settings (TOML); docs/conversation.md explains each.
+    #[arg(long, env = "EVA_CONVERSATION", value_name = "FILE")]
+    conversation: Option<PathBuf>,
+    /// Folder for traces of the calls' decisions, for `eva replay`. They hold what people say.
+    #[arg(long, env = "EVA_TRACES", value_name = "FOLDER")]
+    traces: Option<PathBuf>,
     /// Calls at once; one more is refused.
     #[arg(long, env = "EVA_MAX_CALLS", default_value_t = 8)]
     max_calls: usize,
@@ -168,11 +178,7 @@ async fn serve(args: Args, access: Access) -> anyhow::Result<ExitCode> {
         device: device::pick(&args.device)?,
         brain: args.brain.choice(),
     };
-    let mut call = CallSettings { instructions: args.instructions.clone(), ..Default::default() };
-    call.set_language(language);
-    if args.no_fillers {
-        call.turn.filler_after = None;
-    }
+    let call = call_settings(&args, language)?;
     let loaded = engines::start(choice, &call.instructions()).await?;
     let config = GatewayConfig {
         rtc: rtc_config(&args, address),
@@ -197,6 +203,33 @@ async fn serve(args: Args, access: Access) -> anyhow::Result<ExitCode> {
     }
     gateway.shut_down().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What every call starts with.
+fn call_settings(args: &Args, language: Language) -> anyhow::Result<CallSettings> {
+    let mut turn = turn::Settings::default();
+    if let Some(file) = &args.conversation {
+        let text = std::fs::read_to_string(file).with_context(|| {
+            format!("cannot read the conversation's settings {}", file.display())
+        })?;
+        let changes: serde_json::Value =
+            toml::from_str(&text).with_context(|| format!("{} is not TOML", file.display()))?;
+        turn = turn.changed_by(&changes).with_context(|| format!("in {}", file.display()))?;
+    }
+    turn.fillers.on &= !args.no_fillers;
+    turn.backchannels.on &= !args.no_backchannels;
+    if let Some(folder) = &args.traces {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make the folder of traces {}", folder.display()))?;
+    }
+    let mut call = CallSettings {
+        instructions: args.instructions.clone(),
+        traces: args.traces.clone(),
+        turn,
+        ..Default::default()
+    };
+    call.set_language(language);
+    Ok(call)
 }
 
 fn rtc_config(args: &Args, page: SocketAddr) -> RtcConfig {

@@ -28,6 +28,10 @@ impl Metrics {
         describe_counter!("eva_calls_refused_total", "Calls refused, by reason.");
         describe_counter!("eva_turns_total", "Turns answered.");
         describe_counter!("eva_fillers_total", "Fillers said before late replies.");
+        describe_counter!("eva_backchannels_total", "EVA's own \"mhm\"s.");
+        describe_counter!("eva_interruptions_total", "Replies that were interrupted.");
+        describe_counter!("eva_resumed_total", "Replies that went on after a false interruption.");
+        describe_counter!("eva_withdrawn_total", "Replies made ahead and not wanted.");
         describe_counter!("eva_replies_failed_total", "Replies the language model failed to give.");
         describe_histogram!("eva_turn_seconds", "End of speech to first sound, seconds.");
         describe_histogram!("eva_turn_part_seconds", "The parts of a turn, seconds.");
@@ -63,6 +67,26 @@ impl Metrics {
     /// A filler was said before a late reply.
     pub fn filled() {
         counter!("eva_fillers_total").increment(1);
+    }
+
+    /// EVA said "mhm".
+    pub fn confirmed() {
+        counter!("eva_backchannels_total").increment(1);
+    }
+
+    /// A reply was interrupted.
+    pub fn interrupted() {
+        counter!("eva_interruptions_total").increment(1);
+    }
+
+    /// A reply went on after a false interruption.
+    pub fn resumed() {
+        counter!("eva_resumed_total").increment(1);
+    }
+
+    /// A reply that was made ahead was not wanted.
+    pub fn withdrawn() {
+        counter!("eva_withdrawn_total").increment(1);
     }
 
     /// A turn was answered.

@@ -17,6 +17,8 @@ pub(super) struct Offer {
     sdp: String,
     language: Option<String>,
     voice: Option<String>,
+    /// Changes to the conversation's settings: `{"backchannels":{"on":false}}`.
+    conversation: Option<serde_json::Value>,
 }
 
 /// Wishes that can stand in the address as well.
@@ -49,7 +51,12 @@ pub(super) async fn offer(
         ));
     }
     let voice = offer.voice.or(wishes.voice);
-    let invitation = Invitation { offer_sdp: offer.sdp, language: offer.language, voice };
+    let invitation = Invitation {
+        offer_sdp: offer.sdp,
+        language: offer.language,
+        voice,
+        conversation: offer.conversation,
+    };
     let admitted = service.gateway.admit(invitation).await?;
     let answer = Answer { r#type: "answer", sdp: admitted.answer_sdp, call_id: admitted.call_id };
     Ok((StatusCode::CREATED, Json(answer)))

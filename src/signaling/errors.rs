@@ -56,6 +56,9 @@ impl From<Refusal> for ApiError {
             Refusal::BadOffer(_) => Self::new(StatusCode::BAD_REQUEST, "bad_offer", message),
             Refusal::Language(_) => Self::new(StatusCode::BAD_REQUEST, "bad_language", message),
             Refusal::Voice(_) => Self::new(StatusCode::BAD_REQUEST, "bad_voice", message),
+            Refusal::Conversation(_) => {
+                Self::new(StatusCode::BAD_REQUEST, "bad_conversation", message)
+            }
             Refusal::Media(_) => {
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "media_failed", message)
             }

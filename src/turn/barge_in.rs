@@ -1,25 +1,176 @@
-//! What speech over EVA's voice means.
+//! What speech over EVA's voice does.
 //!
-//! In: that the person speaks while a reply sounds, its length and words. Out: interruption, nothing,
-//! or not known yet. Owns only whether EVA's voice is lowered.
+//! In: that the person speaks while a reply sounds, for how long, and the words so far. Out: a
+//! [`Decision`]. Owns the speech that is being judged and what EVA has said lately, so that her own
+//! words coming back are no interruption.
 
-use super::{At, Settings, is_backchannel};
+use std::collections::VecDeque;
+use std::time::Duration;
 
-/// Speech over a sounding reply that has not been judged.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Overlap {
-    /// Where the person's voice starts.
-    pub onset: At,
+use super::agenda::{Agenda, Deadline};
+use super::evidence::{Evidence, judge};
+use super::words::is_echo_of;
+use super::{At, Hypothesis, Settings};
+use crate::private::Private;
+
+/// Sentences of EVA's that may still come back as an echo.
+const SENTENCES: usize = 3;
+/// Speech whose words are known not to interrupt is looked at again so much later.
+const LOOK_AGAIN: Duration = Duration::from_millis(400);
+
+/// What to do about speech over EVA's voice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Decision {
+    /// Nothing new.
+    Wait,
+    /// EVA gives up the floor.
+    Interrupt,
+    /// It is nothing that EVA should lower her voice for.
+    Restore,
 }
 
-impl Overlap {
-    /// Whether words heard so far make it an interruption.
-    pub(super) fn words_interrupt(words: &str, settings: &Settings) -> bool {
-        !words.trim().is_empty() && !is_backchannel(words, settings.language)
+/// Speech over a sounding reply.
+#[derive(Clone, Copy, Debug)]
+struct Overlap {
+    onset: At,
+    evidence: Option<Evidence>,
+    /// EVA's voice is lowered.
+    ducked: bool,
+    /// The reply came to its end by itself meanwhile.
+    reply_over: bool,
+}
+
+/// Speech over EVA's voice, and what she has said.
+#[derive(Debug, Default)]
+pub(super) struct Overlaps {
+    now: Option<Overlap>,
+    said: VecDeque<Private<String>>,
+}
+
+impl Overlaps {
+    /// EVA begins to say this.
+    pub(super) fn says(&mut self, text: Private<String>) {
+        if self.said.len() == SENTENCES {
+            self.said.pop_front();
+        }
+        self.said.push_back(text);
     }
 
-    /// When it is an interruption whatever its words, if the person still speaks then.
-    pub(super) fn judged_at(&self, settings: &Settings) -> At {
-        self.onset + settings.interruption_after
+    /// The person begins to speak over EVA's voice; true if it is to be lowered.
+    pub(super) fn begin(&mut self, onset: At, settings: &Settings, agenda: &mut Agenda) -> bool {
+        if self.now.is_some() || !settings.barge_in.on {
+            return false;
+        }
+        self.now = Some(Overlap { onset, evidence: None, ducked: true, reply_over: false });
+        agenda.wake(Deadline::JudgeInterruption, onset + settings.barge_in.judge_after);
+        agenda.wake(Deadline::RestoreVoice, onset + settings.barge_in.duck_limit);
+        true
+    }
+
+    /// Takes words; true if they interrupt. False without speech over EVA's voice.
+    pub(super) fn hear(
+        &mut self,
+        now: At,
+        heard: &Hypothesis,
+        is_final: bool,
+        settings: &Settings,
+    ) -> Decision {
+        let evidence = self.weigh(now, heard, is_final, settings);
+        let Some(overlap) = &mut self.now else { return Decision::Wait };
+        overlap.evidence = Some(evidence);
+        match evidence {
+            Evidence::Interruption => Decision::Interrupt,
+            _ => Decision::Wait,
+        }
+    }
+
+    /// Whether words that are complete interrupt.
+    pub(super) fn interrupts(&self, now: At, heard: &Hypothesis, settings: &Settings) -> bool {
+        settings.barge_in.on && self.weigh(now, heard, true, settings) == Evidence::Interruption
+    }
+
+    fn weigh(&self, now: At, heard: &Hypothesis, is_final: bool, settings: &Settings) -> Evidence {
+        let words = heard.words.reveal();
+        let said: Vec<&str> = self.said.iter().map(|text| text.reveal().as_str()).collect();
+        if is_echo_of(words, &said.join(" ")) {
+            return Evidence::Nothing;
+        }
+        let lasted = self.now.map_or(Duration::ZERO, |overlap| now.saturating_sub(overlap.onset));
+        let (confidence, no_speech) = (heard.confidence, heard.no_speech);
+        judge(words, confidence, no_speech, lasted, is_final, settings.language)
+    }
+
+    /// Speech that has lasted to its deadline, and still goes on.
+    pub(super) fn judge_at(
+        &mut self,
+        now: At,
+        settings: &Settings,
+        agenda: &mut Agenda,
+    ) -> Decision {
+        let Some(overlap) = self.now.as_ref().filter(|overlap| !overlap.reply_over) else {
+            return Decision::Wait;
+        };
+        let limit = overlap.onset + settings.barge_in.stop_unheard_after;
+        match overlap.evidence {
+            None if now >= limit => Decision::Interrupt,
+            None => {
+                agenda.wake(Deadline::JudgeInterruption, limit);
+                Decision::Wait
+            }
+            // Nobody confirms for so long: the next words will tell.
+            Some(Evidence::Backchannel) if now >= overlap.onset + settings.barge_in.duck_limit => {
+                Decision::Interrupt
+            }
+            Some(Evidence::Nothing) => Decision::Wait,
+            Some(_) => {
+                agenda.wake(Deadline::JudgeInterruption, now + LOOK_AGAIN);
+                Decision::Wait
+            }
+        }
+    }
+
+    /// EVA's voice has been lowered for as long as it may be.
+    pub(super) fn duck_limit(&mut self, speaking: bool) -> Decision {
+        match &mut self.now {
+            Some(overlap) if overlap.ducked && !overlap.reply_over => {
+                let unclear = overlap.evidence != Some(Evidence::Nothing);
+                if speaking && unclear {
+                    return Decision::Interrupt;
+                }
+                overlap.ducked = false;
+                Decision::Restore
+            }
+            _ => Decision::Wait,
+        }
+    }
+
+    /// The reply came to its end; true if EVA's voice is lowered.
+    pub(super) fn reply_over(&mut self, agenda: &mut Agenda) -> bool {
+        agenda.cancel(&[Deadline::JudgeInterruption, Deadline::RestoreVoice]);
+        let Some(overlap) = &mut self.now else { return false };
+        overlap.reply_over = true;
+        std::mem::take(&mut overlap.ducked)
+    }
+
+    /// Words that were begun over a reply which is over: whether they only confirm it. An answer to
+    /// a question of EVA's is an answer.
+    pub(super) fn only_confirms(&self, now: At, heard: &Hypothesis, settings: &Settings) -> bool {
+        let asked = self.said.back().is_some_and(|text| text.reveal().trim_end().ends_with('?'));
+        self.now.is_some()
+            && match self.weigh(now, heard, true, settings) {
+                Evidence::Interruption => false,
+                Evidence::Backchannel => !asked,
+                Evidence::Nothing | Evidence::NotYet => true,
+            }
+    }
+
+    /// It is judged; true if EVA's voice is lowered.
+    pub(super) fn end(&mut self, agenda: &mut Agenda) -> bool {
+        agenda.cancel(&[
+            Deadline::JudgeInterruption,
+            Deadline::RestoreVoice,
+            Deadline::ResumeReply,
+        ]);
+        self.now.take().is_some_and(|overlap| overlap.ducked)
     }
 }

@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-use super::{At, PassId, Settings, looks_unfinished};
-use crate::private::Private;
+use super::pauses::Pauses;
+use super::{At, Hypothesis, PassId, Settings, looks_unfinished};
 
 /// The person's side.
 #[derive(Clone, Debug, Default)]
@@ -27,8 +27,10 @@ pub(super) struct Pause {
     pub pass: PassId,
     /// When the pause was confirmed.
     pub confirmed: Option<At>,
+    /// When the last voiced sample arrived.
+    pub last_voiced: Option<At>,
     /// The words, once the pass is through.
-    pub words: Option<Private<String>>,
+    pub heard: Option<Hypothesis>,
     /// The end-of-turn vote.
     pub vote: Option<f32>,
 }
@@ -48,15 +50,18 @@ pub(super) enum Verdict {
 
 impl Pause {
     pub(super) fn new(pass: PassId) -> Self {
-        Self { pass, confirmed: None, words: None, vote: None }
+        Self { pass, confirmed: None, last_voiced: None, heard: None, vote: None }
     }
 
     /// Weighs what is known. A missing vote counts as consent once `now` is past its patience.
-    pub(super) fn verdict(&self, now: At, settings: &Settings) -> Verdict {
-        let (Some(confirmed), Some(words)) = (self.confirmed, &self.words) else {
+    pub(super) fn verdict(&self, now: At, settings: &Settings, pauses: &Pauses) -> Verdict {
+        let _ = pauses;
+        let language = settings.language;
+        let settings = &settings.endpointing;
+        let (Some(confirmed), Some(heard)) = (self.confirmed, &self.heard) else {
             return Verdict::Incomplete;
         };
-        if words.reveal().is_empty() {
+        if heard.words.reveal().is_empty() {
             return Verdict::Nothing;
         }
         let patience = confirmed + settings.vote_patience;
@@ -64,7 +69,7 @@ impl Pause {
             return Verdict::AwaitVote(patience);
         }
         let over = self.vote.is_none_or(|vote| vote >= settings.vote_threshold);
-        let open = looks_unfinished(words.reveal(), settings.language);
+        let open = looks_unfinished(heard.words.reveal(), language);
         let wait = match (over, open) {
             (true, false) => Duration::ZERO,
             (false, false) => settings.wait_on_doubt,
@@ -78,12 +83,18 @@ impl Pause {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::private::Private;
 
     fn pause(words: &str, vote: Option<f32>) -> Pause {
         Pause {
             pass: PassId(1),
             confirmed: Some(At::from_millis(1000)),
-            words: Some(Private::new(words.to_owned())),
+            last_voiced: Some(At::from_millis(800)),
+            heard: Some(Hypothesis {
+                words: Private::new(words.to_owned()),
+                confidence: 0.9,
+                no_speech: 0.0,
+            }),
             vote,
         }
     }
@@ -92,7 +103,11 @@ mod tests {
     fn the_wait_follows_vote_and_words() {
         let settings = Settings::default();
         let now = At::from_millis(1010);
-        let wait = |words: &str, vote| match pause(words, Some(vote)).verdict(now, &settings) {
+        let wait = |words: &str, vote| match pause(words, Some(vote)).verdict(
+            now,
+            &settings,
+            &Pauses::default(),
+        ) {
             Verdict::CommitAt(at) => at.as_millis() - 1000,
             other => panic!("no wait but {other:?}"),
         };
@@ -107,11 +122,11 @@ mod tests {
         let settings = Settings::default();
         let open = pause("Hello there.", None);
         assert_eq!(
-            open.verdict(At::from_millis(1000), &settings),
+            open.verdict(At::from_millis(1000), &settings, &Pauses::default()),
             Verdict::AwaitVote(At::from_millis(1150))
         );
         assert_eq!(
-            open.verdict(At::from_millis(1150), &settings),
+            open.verdict(At::from_millis(1150), &settings, &Pauses::default()),
             Verdict::CommitAt(At::from_millis(1000))
         );
     }
@@ -119,7 +134,11 @@ mod tests {
     #[test]
     fn no_words_no_turn() {
         assert_eq!(
-            pause("", Some(0.9)).verdict(At::from_millis(1000), &Settings::default()),
+            pause("", Some(0.9)).verdict(
+                At::from_millis(1000),
+                &Settings::default(),
+                &Pauses::default()
+            ),
             Verdict::Nothing
         );
     }

@@ -1,24 +1,43 @@
 //! What was heard, said and how late it is in; what to do next out.
 //!
 //! [`TurnMachine`] decides the conversation and nothing else: when the person's turn is over, when a
-//! reply starts, is released, withdrawn or stopped. It is pure: told the time as the [`At`] since
-//! the call began, it keeps no clock, starts nothing and waits for nothing. Drive it with
-//! [`TurnMachine::handle`], take [`TurnMachine::poll_action`] until it is empty, and call
-//! [`TurnMachine::handle_timeout`] when [`TurnMachine::poll_timeout`] has come.
+//! reply starts, is released, withdrawn, suspended or stopped, when EVA fills a silence or says
+//! "mhm". It is pure: told the time as the [`At`] since the call began, it keeps no clock, starts
+//! nothing and waits for nothing. Drive it with [`TurnMachine::handle`], take
+//! [`TurnMachine::poll_action`] until it is empty, and call [`TurnMachine::handle_timeout`] when
+//! [`TurnMachine::poll_timeout`] has come. [`trace`] keeps what it was told, so that a call can be
+//! replayed.
+//!
+//! One concern a file, each with its own state: `endpointing` and `pauses` (is the turn over),
+//! `speculation` (replies made too early on purpose), `barge_in` and `evidence` (speech over EVA's
+//! voice), `backchannel` (her own "mhm"), `filler` (replies that are late), `silence`.
 //!
 //! Owned by the call's task. Knows neither sound nor models nor the wire.
 
 #![deny(clippy::disallowed_methods)]
 
+mod agenda;
+mod backchannel;
 mod barge_in;
 mod endpointing;
+mod evidence;
+mod filler;
 mod machine;
+mod pauses;
+mod settings;
+mod silence;
+mod speculation;
+pub mod trace;
 mod words;
 
+pub use agenda::Deadline;
 pub use machine::TurnMachine;
+pub use settings::{Backchannels, BargeIn, Endpointing, Fillers, Settings, SettingsError, Silence};
 pub use words::{is_backchannel, looks_unfinished};
 
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::ids::{ReplyId, TurnId};
 use crate::language::Language;
@@ -28,15 +47,32 @@ use crate::private::Private;
 pub type At = Duration;
 
 /// One pass of the recogniser over the words of an open turn, counted within the call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+#[serde(transparent)]
 pub struct PassId(pub u32);
 
+/// Words, and how sure the recogniser was of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hypothesis {
+    /// The words; empty if nothing was said.
+    #[serde(with = "trace::revealed")]
+    pub words: Private<String>,
+    /// Mean probability the recogniser gave its tokens, 0-1.
+    pub confidence: f32,
+    /// Its probability that there is no speech at all, 0-1.
+    pub no_speech: f32,
+}
+
 /// What the machine is told.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Input {
     /// The person began to speak; `onset` is where the voice starts.
     SpeechStarted {
         /// Estimated start of the voice.
+        #[serde(with = "trace::micros")]
         onset: At,
     },
     /// The first frames without voice: a pause may come.
@@ -46,26 +82,24 @@ pub enum Input {
     /// The pause is confirmed.
     Paused {
         /// When the last voiced sample arrived.
+        #[serde(with = "trace::micros")]
         last_voiced: At,
     },
-    /// Words so far of the open turn (what two hypotheses agree on).
-    PartialWords {
-        /// The words.
-        words: Private<String>,
-    },
-    /// A final pass has its words; empty if nothing was said.
+    /// The newest hypothesis on the open turn while the person speaks.
+    PartialWords(Hypothesis),
+    /// A final pass has its words.
     FinalWords {
         /// The pass.
         pass: PassId,
-        /// The words.
-        words: Private<String>,
+        /// What was said.
+        heard: Hypothesis,
     },
     /// A final pass failed.
     PassFailed {
         /// The pass.
         pass: PassId,
     },
-    /// The end-of-turn model's vote on the sound of a pass.
+    /// The end-of-turn model's vote on the sound of a pass and the silence after it.
     EndOfTurn {
         /// The pass.
         pass: PassId,
@@ -77,6 +111,29 @@ pub enum Input {
         /// The reply.
         reply: ReplyId,
     },
+    /// A sentence of a reply begins to sound.
+    SentenceSounds {
+        /// The reply.
+        reply: ReplyId,
+        /// The sentence.
+        #[serde(with = "trace::revealed")]
+        text: Private<String>,
+    },
+    /// A reply that is not complete has fallen silent: a tool is at work.
+    ReplyWaits {
+        /// The reply.
+        reply: ReplyId,
+    },
+    /// It has sound again.
+    ReplyFlows {
+        /// The reply.
+        reply: ReplyId,
+    },
+    /// The person was found to speak this language.
+    Speaks {
+        /// The language.
+        language: Language,
+    },
     /// A reply has been played to its end.
     ReplyEnded {
         /// The reply.
@@ -85,10 +142,16 @@ pub enum Input {
 }
 
 /// What the call is to do.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Action {
     /// Start a final pass over the open turn's sound, and ask for the end-of-turn vote on it.
     StartPass {
+        /// The pass.
+        pass: PassId,
+    },
+    /// Ask for the vote again: the silence is longer now.
+    AskVote {
         /// The pass.
         pass: PassId,
     },
@@ -97,19 +160,25 @@ pub enum Action {
         /// The pass.
         pass: PassId,
     },
-    /// Start a reply to the open turn's words, held: made, but not heard.
+    /// Start a reply to the open turn's words, held: made, but not heard, and without its tools.
     StartReply {
         /// The reply.
         reply: ReplyId,
         /// The words it answers.
+        #[serde(with = "trace::revealed")]
         words: Private<String>,
     },
-    /// Let a held reply be heard.
+    /// Let a held reply be heard, and use its tools.
     Release {
         /// The reply.
         reply: ReplyId,
     },
-    /// Nothing of a released reply is heard yet: say something short in its place.
+    /// Close the gate again on a released reply of which nothing was heard: the person may go on.
+    Withhold {
+        /// The reply.
+        reply: ReplyId,
+    },
+    /// Nothing of a released reply is heard: say something short in its place.
     Filler {
         /// The reply that is late.
         reply: ReplyId,
@@ -124,6 +193,7 @@ pub enum Action {
         /// The turn.
         turn: TurnId,
         /// Its words.
+        #[serde(with = "trace::revealed")]
         words: Private<String>,
     },
     /// The last turn goes on after all (nothing of its reply was heard): it leaves the history, and
@@ -138,17 +208,48 @@ pub enum Action {
     Duck,
     /// Bring EVA's voice back.
     Unduck,
-    /// The person interrupts: fade the reply out, keep in the history what was heard.
+    /// This seems to be an interruption: fade the reply out, and keep the rest of it.
+    Suspend {
+        /// The reply.
+        reply: ReplyId,
+    },
+    /// It was none: the reply goes on where it was.
+    Resume {
+        /// The reply.
+        reply: ReplyId,
+    },
+    /// It is one: drop the rest of the reply, keep in the history what was heard.
     Stop {
         /// The reply.
         reply: ReplyId,
     },
+    /// Say "mhm": the person has the floor, and pauses.
+    Backchannel,
+    /// Fade that out at once: the person goes on.
+    Hush,
+    /// Nobody has spoken for long: ask whether the person is still there, as this reply.
+    AskIfThere {
+        /// The reply; it is released.
+        reply: ReplyId,
+    },
+    /// End the call.
+    HangUp(WhyHangUp),
     /// Tell the clients the state.
     Show(State),
 }
 
+/// Why EVA ends a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhyHangUp {
+    /// Nobody has spoken for too long.
+    Silence,
+    /// The call is longer than calls may be.
+    TooLong,
+}
+
 /// The state people see.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// Nobody speaks.
@@ -159,59 +260,4 @@ pub enum State {
     Thinking,
     /// EVA speaks.
     Speaking,
-}
-
-/// Why the machine wants to be woken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Deadline {
-    /// The wait after the pause is over: commit the turn.
-    CommitTurn,
-    /// The end-of-turn vote is too late: decide on the words alone.
-    VoteOverdue,
-    /// Speech over EVA's voice has lasted long enough to be an interruption.
-    JudgeInterruption,
-    /// EVA's voice was lowered and nothing came of it.
-    RestoreVoice,
-    /// The reply to a committed turn is late.
-    FillSilence,
-}
-
-/// The settings of the conversation, each with its default's reason.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Language of the lists that judge words.
-    pub language: Language,
-    /// Votes at or above this call the turn over. Smart Turn's own threshold.
-    pub vote_threshold: f32,
-    /// How long to wait, counted from the pause, when the words look finished but the vote says no.
-    pub wait_on_doubt: Duration,
-    /// How long to wait when the vote says yes but the words end in mid-sentence.
-    pub wait_on_open_words: Duration,
-    /// How long to wait when both say that the person goes on.
-    pub wait_on_unfinished: Duration,
-    /// How long the words wait for the vote.
-    pub vote_patience: Duration,
-    /// Speech over EVA's voice that lasts this long is an interruption whatever its words.
-    pub interruption_after: Duration,
-    /// How long EVA's voice stays lowered for something that proves to be no interruption.
-    pub duck_limit: Duration,
-    /// A reply that is not heard so long after its turn was committed gets a filler before it;
-    /// none ever where `None`.
-    pub filler_after: Option<Duration>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            language: Language::En,
-            vote_threshold: 0.5,
-            wait_on_doubt: Duration::from_millis(600),
-            wait_on_open_words: Duration::from_millis(1000),
-            wait_on_unfinished: Duration::from_millis(2500),
-            vote_patience: Duration::from_millis(150),
-            interruption_after: Duration::from_millis(500),
-            duck_limit: Duration::from_millis(2000),
-            filler_after: Some(Duration::from_millis(400)),
-        }
-    }
 }

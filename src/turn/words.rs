@@ -144,6 +144,17 @@ pub fn is_backchannel(text: &str, language: Language) -> bool {
     lists(language, BACKCHANNEL_EN, BACKCHANNEL_FR).iter().any(|list| list.contains(&&*words))
 }
 
+/// Whether two hypotheses say the same, whatever their case, punctuation and spaces.
+pub(super) fn same_words(a: &str, b: &str) -> bool {
+    normalised(a) == normalised(b)
+}
+
+/// Whether the words are (nearly) a run of what EVA has just said.
+pub(super) fn is_echo_of(words: &str, said: &str) -> bool {
+    let words = normalised(words);
+    words.split(' ').count() >= 2 && normalised(said).contains(&words)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -251,21 +251,25 @@ test("a turn that goes on after all stays one line, with all of its words", asyn
   await untilFree(gateway.base, 1000);
 });
 
-test("what the mouth does and fillers reach whoever listens, and change no caption", async () => {
+test("what the mouth does, fillers and backchannels reach whoever listens, and change no caption", async () => {
   const page = await open(browser, gateway.base);
   await call(page);
   const seen = await page.evaluate(() => {
     const told = [];
-    for (const kind of ["viseme", "filler"]) window.eva.addEventListener(kind, ({ detail }) => told.push([kind, detail]));
+    for (const kind of ["viseme", "filler", "backchannel", "hangup"]) window.eva.addEventListener(kind, ({ detail }) => told.push([kind, detail]));
     const before = document.querySelectorAll("#captions li").length;
     const say = (message) => window.eva.handle(JSON.stringify(message));
     say({ type: "eva.filler", reply_id: 3, text: "Let me see.", rtp_start: 0, rtp_end: 48000 });
     say({ type: "eva.viseme", reply_id: 3, track: [{ id: "aa", start: 0, end: 4800 }], rtp_start: 48000 });
+    say({ type: "eva.backchannel", text: "Mhm.", rtp_start: 0, rtp_end: 14400 });
+    say({ type: "eva.hangup", reason: "silence" });
     return { told, added: document.querySelectorAll("#captions li").length - before };
   });
   assert.deepEqual(seen.told, [
     ["filler", { reply_id: 3, text: "Let me see.", rtp_start: 0, rtp_end: 48000 }],
     ["viseme", { reply_id: 3, track: [{ id: "aa", start: 0, end: 4800 }], rtp_start: 48000 }],
+    ["backchannel", { text: "Mhm.", rtp_start: 0, rtp_end: 14400 }],
+    ["hangup", { reason: "silence" }],
   ]);
   assert.equal(seen.added, 0);
   await page.context().close();
