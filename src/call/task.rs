@@ -154,6 +154,7 @@ impl Call {
             }
             Note::Ended(reply, text) => {
                 self.history.assistant(reply, text.reveal());
+                self.keep_exchange(reply);
                 self.reply = None;
                 self.turn.handle(now, Input::ReplyEnded { reply });
             }
@@ -236,6 +237,11 @@ impl Call {
                 self.record.clock.pass(Milestone::FirstSound, now);
                 self.playout.queue(id, sound);
             }
+            Made::ToolStarted { name } => tracing::info!(call = %self.id, name, "a tool runs"),
+            Made::ToolEnded { name, ok, took } => {
+                let took_ms = took.as_millis();
+                tracing::info!(call = %self.id, name, ok, took_ms, "a tool has ended");
+            }
             Made::Failed(error) => self.apologise(&error),
             Made::Finished if reply.is_empty() && !reply.has_apologised() => {
                 self.apologise(&LlmError::Model("the reply was empty".to_owned()));
@@ -263,7 +269,10 @@ impl Call {
                 Action::StartPass { pass } => self.ears.start_pass(pass),
                 Action::DropPass { pass } => self.ears.drop_pass(pass),
                 Action::StartReply { reply, words } => self.start_reply(reply, &words),
-                Action::Release { reply } => self.playout.release(reply),
+                Action::Release { reply } => {
+                    self.reply.iter_mut().filter(|r| r.id == reply).for_each(ReplyMaker::permit);
+                    self.playout.release(reply);
+                }
                 Action::Filler { reply } => self.fill(reply),
                 Action::Withdraw { reply } => {
                     self.drop_reply(reply);
@@ -310,13 +319,22 @@ impl Call {
         Prompt {
             call: self.id,
             messages: self.history.prompt_with(words.reveal()),
+            offer: self.engines.tools.offer(),
             max_tokens: self.settings.max_tokens,
             temperature: self.settings.temperature,
         }
     }
 
     fn drop_reply(&mut self, id: ReplyId) {
-        self.reply.take_if(|reply| reply.id == id);
+        let Some(reply) = self.reply.take_if(|reply| reply.id == id) else { return };
+        tracing::debug!(call = %self.id, tokens = reply.tokens_seen(), "a reply is dropped");
+    }
+
+    /// What tools did for a reply stays in the history.
+    fn keep_exchange(&mut self, id: ReplyId) {
+        if let Some(reply) = self.reply.as_mut().filter(|reply| reply.id == id) {
+            self.history.exchange(id, reply.take_exchange());
+        }
     }
 
     fn commit(&mut self, turn: TurnId, words: &Private<String>) {
@@ -331,6 +349,7 @@ impl Call {
 
     /// The person interrupts: what was heard stays in the history, and the clients are told.
     fn stop(&mut self, id: ReplyId) {
+        self.keep_exchange(id);
         self.drop_reply(id);
         let Some(heard) = self.playout.stop(id) else { return };
         if !heard.text.reveal().is_empty() {
