@@ -18,6 +18,7 @@ use crate::thinking::Llm;
 use crate::thinking::builtin::{self as brain, BuiltinConfig};
 use crate::thinking::discover::{KNOWN, discover};
 use crate::thinking::openai::{OpenAi, OpenAiConfig, api_key_from_env};
+use crate::thinking::tools::Toolbox;
 use crate::voices::{self, Voices};
 
 /// Which language model answers.
@@ -66,6 +67,15 @@ pub struct Loaded {
 ///
 /// Models are loaded on threads of their own; the caller's thread waits.
 pub async fn start(choice: EngineChoice, instructions: &str) -> anyhow::Result<Loaded> {
+    start_with_tools(choice, instructions, Toolbox::default()).await
+}
+
+/// The same with tools, which the built-in brain reads ahead too.
+pub async fn start_with_tools(
+    choice: EngineChoice,
+    instructions: &str,
+    tools: Toolbox,
+) -> anyhow::Result<Loaded> {
     let store = Store::open(choice.models.clone())?;
     let found = matches!(choice.brain, BrainChoice::Find { .. });
     let brain = find_brain(choice.brain).await;
@@ -94,12 +104,14 @@ pub async fn start(choice: EngineChoice, instructions: &str) -> anyhow::Result<L
         let voice = to_load.get(&choice.voice)?;
         anyhow::Ok((vad, end_of_turn, Arc::new(transcriber), voice))
     });
-    let llm = start_brain(brain, found, files.file(models::BRAIN_QWEN), instructions).await?;
+    let llm =
+        start_brain(brain, found, files.file(models::BRAIN_QWEN), instructions, &tools).await?;
     let (vad, end_of_turn, transcriber, voice) =
         senses.await.context("a model could not be loaded")??;
     let (voice, clips) = voices::for_call(&voices, voice);
     let tongues = Vec::new();
-    let engines = Engines { vad, end_of_turn, transcriber, llm, voice, clips, voices, tongues };
+    let engines =
+        Engines { vad, end_of_turn, transcriber, llm, tools, voice, clips, voices, tongues };
     Ok(Loaded { engines, multilingual: choice.multilingual })
 }
 
@@ -129,6 +141,7 @@ async fn start_brain(
     found: bool,
     builtin: PathBuf,
     instructions: &str,
+    tools: &Toolbox,
 ) -> anyhow::Result<Arc<dyn Llm>> {
     match choice {
         BrainChoice::Server { url, model } => {
@@ -144,10 +157,10 @@ async fn start_brain(
             Ok(Arc::new(server))
         }
         BrainChoice::Builtin | BrainChoice::Find { .. } => {
-            let instructions = instructions.to_owned();
+            let (instructions, tools) = (instructions.to_owned(), tools.specs());
             let brain = tokio::task::spawn_blocking(move || {
                 let brain = brain::start(&builtin, BuiltinConfig::default())?;
-                brain.warm_up(&instructions)?;
+                brain.warm_up(&instructions, tools)?;
                 anyhow::Ok(brain)
             });
             Ok(Arc::new(brain.await.context("the built-in language model could not be loaded")??))

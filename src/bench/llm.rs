@@ -5,6 +5,7 @@
 //! it is when `eva serve` is ready, and nothing is read ahead. Measures, and decides nothing.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -12,9 +13,8 @@ use serde::Serialize;
 use super::Spread;
 use super::stats::{process_cpu, rss_mib};
 use crate::ids::CallId;
-use crate::private::Private;
 use crate::thinking::builtin::{self, BuiltinConfig};
-use crate::thinking::{Llm, LlmEvent, Message, Prompt, Role, Usage};
+use crate::thinking::{Llm, LlmEvent, Message, Offer, Prompt, Role, Usage};
 
 const SYSTEM: &str = "You are EVA, a friendly voice assistant on a phone call. Answer in one or two \
                       short spoken sentences, in the language of the person.";
@@ -98,7 +98,7 @@ pub fn run(model: &Path, options: &Options) -> anyhow::Result<Report> {
     anyhow::ensure!(options.turns > 0, "a benchmark needs at least one turn");
     let started = Instant::now();
     let brain = builtin::start(model, options.config.clone())?;
-    brain.warm_up(SYSTEM)?;
+    brain.warm_up(SYSTEM, Arc::default())?;
     let start_ms = started.elapsed().as_secs_f64() * 1e3;
     let call = CallId::random();
     let mut messages = vec![message(Role::System, SYSTEM.to_owned())];
@@ -108,6 +108,7 @@ pub fn run(model: &Path, options: &Options) -> anyhow::Result<Report> {
         let prompt = Prompt {
             call,
             messages: messages.clone(),
+            offer: Offer::default(),
             max_tokens: options.max_tokens,
             temperature: 0.7,
         };
@@ -151,7 +152,7 @@ fn question(index: usize) -> String {
 }
 
 fn message(role: Role, text: String) -> Message {
-    Message { role, content: Private::new(text) }
+    Message::new(role, text)
 }
 
 fn ask(brain: &dyn Llm, prompt: Prompt) -> anyhow::Result<(Turn, String)> {
@@ -166,6 +167,7 @@ fn ask(brain: &dyn Llm, prompt: Prompt) -> anyhow::Result<(Turn, String)> {
                 first.get_or_insert(last);
                 answer.push_str(text.reveal());
             }
+            LlmEvent::ToolCall(_) => {}
             LlmEvent::Done(usage) => {
                 let Some(first) = first else { anyhow::bail!("the brain answered with nothing") };
                 let turn = Turn {

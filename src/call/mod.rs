@@ -28,6 +28,7 @@ use crate::speaking::Voice;
 use crate::speaking::clips::Clips;
 use crate::thinking::Llm;
 use crate::thinking::history::default_system;
+use crate::thinking::tools::Toolbox;
 use crate::turn::{self, At};
 use crate::voices::Voices;
 
@@ -42,6 +43,8 @@ pub struct Engines {
     pub transcriber: Arc<dyn Transcriber>,
     /// The language model.
     pub llm: Arc<dyn Llm>,
+    /// What the language model may call.
+    pub tools: Toolbox,
     /// The voice of calls that ask for none; in a call, the call's own.
     pub voice: Arc<dyn Voice>,
     /// That voice's fillers and backchannels.

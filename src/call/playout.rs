@@ -179,10 +179,13 @@ impl Playout {
         }
     }
 
-    /// Whether a released reply has nothing to sound though it is not complete.
+    /// Whether a released reply has nothing of its own to sound though it is not complete.
     pub(super) fn is_dry(&self) -> bool {
-        let waits = |reply: &Playing| reply.released && !reply.complete;
-        self.reply.as_ref().is_some_and(waits) && self.out.queued() == 0
+        let own = |reply: &Playing| self.out.queued_end() > reply.filled_until;
+        let dry = |reply: &Playing| {
+            reply.released && !reply.complete && (self.out.queued() == 0 || !own(reply))
+        };
+        self.reply.as_ref().is_some_and(dry)
     }
 
     /// Drops a reply of which nothing was heard.

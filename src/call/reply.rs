@@ -1,13 +1,22 @@
-//! The making of one reply: tokens to pieces to sound.
+//! The making of one reply: tokens to pieces to sound, with tools in between.
 //!
-//! In: a prompt. Out: [`Made`]: text pieces and 48 kHz sound with word times, in order. Joins
-//! `thinking/` and `speaking/`; knows nothing of playout or turns. Dropping it withdraws the reply.
+//! In: a prompt, and the permission to run tools. Out: [`Made`]: text pieces and 48 kHz sound with
+//! word times, in order. What the model says before it calls a tool is spoken while the tool runs;
+//! the result goes back to the model, whose answer goes on in the same reply. Joins `thinking/` and
+//! `speaking/`; knows nothing of playout or turns. Dropping it withdraws the reply and ends its tools.
+
+mod rounds;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use self::rounds::{Ended, Rounds};
 use super::Engines;
 use crate::audio::WIRE_RATE;
 use crate::audio::resample::Resampler;
@@ -15,9 +24,9 @@ use crate::ids::ReplyId;
 use crate::inference::Urgency;
 use crate::private::Private;
 use crate::speaking::visemes::{self, VisemeSpan};
-use crate::speaking::{SpeakError, Speech, SpokenChunk, WordSpan};
+use crate::speaking::{SpeakError, Speech, SpokenChunk, Voice, WordSpan};
 use crate::thinking::sentences::{Piece, Splitter};
-use crate::thinking::{LlmError, LlmEvent, Prompt};
+use crate::thinking::{LlmError, LlmEvent, Message, Prompt, Usage};
 
 /// Sound below this is not heard: -50 dBFS.
 const INAUDIBLE: f32 = 0.003_16;
@@ -35,6 +44,20 @@ pub(super) enum Made {
     Piece,
     /// Sound of the sentence that is being spoken.
     Sound(Sound),
+    /// A tool runs; nothing may come for as long as it may take. Only after [`ReplyMaker::permit`].
+    ToolStarted {
+        /// Its name, from the owner's file.
+        name: String,
+    },
+    /// A tool has ended; the model is asked again when all have.
+    ToolEnded {
+        /// Its name.
+        name: String,
+        /// Whether it did what it was asked; if not, the model is told why.
+        ok: bool,
+        /// How long it took.
+        took: Duration,
+    },
     /// The language model failed; what was made before stays.
     Failed(LlmError),
     /// All sound has been made.
@@ -64,8 +87,9 @@ pub(super) struct Sentence {
 /// One reply in the making.
 pub(super) struct ReplyMaker {
     pub(super) id: ReplyId,
-    engines: Engines,
+    voice: Arc<dyn Voice>,
     tokens: Option<mpsc::Receiver<LlmEvent>>,
+    rounds: Rounds,
     splitter: Splitter,
     pieces: VecDeque<String>,
     speaking: Option<Speaking>,
@@ -92,26 +116,33 @@ struct Speaking {
 }
 
 impl ReplyMaker {
-    /// Starts a reply to a prompt.
+    /// Starts a reply to a prompt. Its tools wait for [`Self::permit`].
     pub(super) fn start(id: ReplyId, engines: &Engines, prompt: Prompt) -> Self {
-        let tokens = engines.llm.reply(prompt);
-        Self::new(id, engines, Some(tokens))
+        let rounds = Rounds::new(engines.llm.clone(), engines.tools.clone(), prompt);
+        let tokens = rounds.ask();
+        Self::new(id, engines.voice.clone(), rounds, Some(tokens))
     }
 
     /// A reply of EVA's own, without the model.
-    pub(super) fn of_text(id: ReplyId, engines: &Engines, text: &str) -> Self {
-        let mut reply = Self::new(id, engines, None);
-        reply.pieces.push_back(text.to_owned());
+    pub(super) fn of_text(id: ReplyId, engines: &Engines, prompt: Prompt, text: &str) -> Self {
+        let rounds = Rounds::new(engines.llm.clone(), engines.tools.clone(), prompt);
+        let mut reply = Self::new(id, engines.voice.clone(), rounds, None);
         // Its words are not the model's, and that is no failure.
-        reply.apologised = true;
+        reply.say(text);
         reply
     }
 
-    fn new(id: ReplyId, engines: &Engines, tokens: Option<mpsc::Receiver<LlmEvent>>) -> Self {
+    fn new(
+        id: ReplyId,
+        voice: Arc<dyn Voice>,
+        rounds: Rounds,
+        tokens: Option<mpsc::Receiver<LlmEvent>>,
+    ) -> Self {
         Self {
             id,
-            engines: engines.clone(),
+            voice,
             tokens,
+            rounds,
             splitter: Splitter::new(),
             pieces: VecDeque::new(),
             speaking: None,
@@ -121,6 +152,23 @@ impl ReplyMaker {
             ready: VecDeque::new(),
             finished: false,
         }
+    }
+
+    /// The turn is committed and the reply released: its tools may run.
+    pub(super) fn permit(&mut self) {
+        self.rounds.permit();
+    }
+
+    /// Tokens the model has written so far, for the count of those wasted by a withdrawal.
+    pub(super) fn tokens_seen(&self) -> u32 {
+        self.rounds.tokens()
+    }
+
+    /// The calls of tools and their results so far, for the history
+    /// ([`History::exchange`](crate::thinking::history::History::exchange)). To be asked once, when
+    /// the reply ends or is cut: a tool that still runs is ended.
+    pub(super) fn take_exchange(&mut self) -> Vec<Message> {
+        self.rounds.take_exchange()
     }
 
     /// Adds a sentence of EVA's own (an apology) behind what the model said.
@@ -147,7 +195,10 @@ impl ReplyMaker {
                 return made;
             }
             self.speak_next();
-            if self.tokens.is_none() && self.speaking.is_none() {
+            if self.run_tools() {
+                continue;
+            }
+            if self.tokens.is_none() && self.speaking.is_none() && !self.rounds.is_open() {
                 if self.finished {
                     return std::future::pending().await;
                 }
@@ -158,6 +209,7 @@ impl ReplyMaker {
             tokio::select! {
                 event = from_model(&mut self.tokens), if room => self.take_event(event),
                 chunk = from_voice(&mut self.speaking) => self.take_chunk(chunk),
+                ended = self.rounds.next_ended() => self.take_result(ended),
             }
         }
     }
@@ -169,7 +221,7 @@ impl ReplyMaker {
         let Some(text) = self.pieces.pop_front() else { return };
         let urgency = if self.seen_sound { Urgency::Later } else { Urgency::Now };
         let speech = Speech { reply: self.id, text: Private::new(text.clone()), urgency };
-        let voice = &self.engines.voice;
+        let voice = &self.voice;
         self.speaking = Some(Speaking {
             text,
             chunks: voice.speak(speech),
@@ -183,9 +235,30 @@ impl ReplyMaker {
         });
     }
 
+    /// Starts the tools that may run, and asks the model again once all have ended; whether there
+    /// is something new to look at.
+    fn run_tools(&mut self) -> bool {
+        if self.tokens.is_some() {
+            return false;
+        }
+        let started = self.rounds.start().into_iter();
+        self.ready.extend(started.map(|name| Made::ToolStarted { name }));
+        if self.rounds.close() {
+            self.tokens = Some(self.rounds.ask());
+        }
+        !self.ready.is_empty()
+    }
+
+    fn take_result(&mut self, ended: Ended) {
+        self.rounds.take_result(&ended);
+        let Ended { name, ok, took, .. } = ended;
+        self.ready.push_back(Made::ToolEnded { name, ok, took });
+    }
+
     fn take_event(&mut self, event: Option<LlmEvent>) {
         match event {
             Some(LlmEvent::Text(text)) => {
+                self.rounds.count_token();
                 if !self.seen_token && !text.reveal().trim().is_empty() {
                     self.seen_token = true;
                     self.ready.push_back(Made::FirstToken);
@@ -193,27 +266,43 @@ impl ReplyMaker {
                 let pieces = self.splitter.push(text.reveal());
                 self.take_pieces(pieces);
             }
-            Some(LlmEvent::Done(_)) => self.model_ended(),
-            Some(LlmEvent::Failed(error)) => {
-                self.model_ended();
-                self.ready.push_back(Made::Failed(error));
+            Some(LlmEvent::ToolCall(call)) => {
+                // What was said before it is spoken while it runs.
+                self.finish_pieces();
+                self.rounds.call(call);
             }
-            None => {
-                self.model_ended();
-                let why = "it ended without a word".to_owned();
-                self.ready.push_back(Made::Failed(LlmError::Model(why)));
+            Some(LlmEvent::Done(usage)) => {
+                self.model_ended(usage);
+                if self.rounds.is_speechless() {
+                    let why = "it said nothing to the results of its tools".to_owned();
+                    self.ready.push_back(Made::Failed(LlmError::Model(why)));
+                }
             }
+            Some(LlmEvent::Failed(error)) => self.model_failed(error),
+            None => self.model_failed(LlmError::Model("it ended without a word".to_owned())),
         }
     }
 
-    fn model_ended(&mut self) {
+    fn model_failed(&mut self, error: LlmError) {
+        self.rounds.give_up();
+        self.model_ended(Usage::default());
+        self.ready.push_back(Made::Failed(error));
+    }
+
+    fn model_ended(&mut self, usage: Usage) {
         self.tokens = None;
-        let rest = self.splitter.finish();
+        self.rounds.count_round(usage);
+        self.finish_pieces();
+    }
+
+    fn finish_pieces(&mut self) {
+        let rest = std::mem::replace(&mut self.splitter, Splitter::new()).finish();
         self.take_pieces(rest);
     }
 
     fn take_pieces(&mut self, pieces: impl IntoIterator<Item = Piece>) {
         for piece in pieces {
+            self.rounds.say(&piece.text);
             self.pieces.push_back(piece.text);
             self.ready.push_back(Made::Piece);
         }

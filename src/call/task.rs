@@ -97,8 +97,22 @@ struct Record {
     backchannel: Option<ClipId>,
     /// The language the person was found to speak.
     language: Option<Language>,
+    /// Whether the reply waits for its tools.
+    tools: ToolWait,
     /// The call is to end.
     over: bool,
+}
+
+/// How a reply waits for its tools.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum ToolWait {
+    /// It does not.
+    #[default]
+    None,
+    /// They work, and the reply may have sound meanwhile.
+    Working,
+    /// It has none.
+    Silent,
 }
 
 impl Call {
@@ -153,6 +167,27 @@ impl Call {
         for note in notes {
             self.note(now, note);
         }
+        self.wait_for_tools(now);
+    }
+
+    /// Tells the turn machine when a reply falls silent because a tool is at work, and when it
+    /// sounds again.
+    fn wait_for_tools(&mut self, now: At) {
+        let Some(reply) = self.reply.as_ref().map(|reply| reply.id) else {
+            self.record.tools = ToolWait::None;
+            return;
+        };
+        match (self.record.tools, self.playout.is_dry()) {
+            (ToolWait::Working, true) => {
+                self.record.tools = ToolWait::Silent;
+                self.turn.tell(now, Input::ReplyWaits { reply });
+            }
+            (ToolWait::Silent, false) => {
+                self.record.tools = ToolWait::None;
+                self.turn.tell(now, Input::ReplyFlows { reply });
+            }
+            _ => {}
+        }
     }
 
     fn note(&mut self, now: At, note: Note) {
@@ -169,6 +204,7 @@ impl Call {
             }
             Note::Ended(reply, text) => {
                 self.history.assistant(reply, text.reveal());
+                self.keep_exchange(reply);
                 self.reply = None;
                 self.turn.tell(now, Input::ReplyEnded { reply });
             }
@@ -270,6 +306,14 @@ impl Call {
                 self.record.clock.pass(Milestone::FirstSound, now);
                 self.playout.queue(id, sound);
             }
+            Made::ToolStarted { name } => {
+                self.record.tools = ToolWait::Working;
+                tracing::info!(call = %self.id, name, "a tool runs");
+            }
+            Made::ToolEnded { name, ok, took } => {
+                let took_ms = took.as_millis();
+                tracing::info!(call = %self.id, name, ok, took_ms, "a tool has ended");
+            }
             Made::Failed(error) => self.apologise(&error),
             Made::Finished if reply.is_empty() && !reply.has_apologised() => {
                 self.apologise(&LlmError::Model("the reply was empty".to_owned()));
@@ -299,11 +343,14 @@ impl Call {
                 Action::AskVote { pass } => self.ears.ask_vote(pass),
                 Action::DropPass { pass } => self.ears.drop_pass(pass),
                 Action::StartReply { reply, words } => self.start_reply(reply, &words),
-                Action::Release { reply } => self.playout.release(reply),
+                Action::Release { reply } => {
+                    self.reply.iter_mut().filter(|r| r.id == reply).for_each(ReplyMaker::permit);
+                    self.playout.release(reply);
+                }
                 Action::Withhold { reply } => self.playout.withhold(reply),
                 Action::Filler { reply } => self.fill(reply),
                 Action::Withdraw { reply } => {
-                    Metrics::withdrawn();
+                    Metrics::withdrawn(self.reply.as_ref().map_or(0, ReplyMaker::tokens_seen));
                     self.drop_reply(reply);
                     self.playout.withdraw(reply);
                 }
@@ -369,7 +416,8 @@ impl Call {
         self.playout.begin(id);
         self.playout.release(id);
         let text = still_there(self.record.language.unwrap_or(self.settings.language));
-        self.reply = Some(ReplyMaker::of_text(id, &self.engines, text));
+        let prompt = self.prompt(&Private::default());
+        self.reply = Some(ReplyMaker::of_text(id, &self.engines, prompt, text));
     }
 
     fn hang_up(&mut self, why: WhyHangUp) {
@@ -382,13 +430,22 @@ impl Call {
         Prompt {
             call: self.id,
             messages: self.history.prompt_with(words.reveal()),
+            offer: self.engines.tools.offer(),
             max_tokens: self.settings.max_tokens,
             temperature: self.settings.temperature,
         }
     }
 
     fn drop_reply(&mut self, id: ReplyId) {
-        self.reply.take_if(|reply| reply.id == id);
+        let Some(reply) = self.reply.take_if(|reply| reply.id == id) else { return };
+        tracing::debug!(call = %self.id, tokens = reply.tokens_seen(), "a reply is dropped");
+    }
+
+    /// What tools did for a reply stays in the history.
+    fn keep_exchange(&mut self, id: ReplyId) {
+        if let Some(reply) = self.reply.as_mut().filter(|reply| reply.id == id) {
+            self.history.exchange(id, reply.take_exchange());
+        }
     }
 
     fn commit(&mut self, turn: TurnId, words: &Private<String>) {
@@ -403,6 +460,7 @@ impl Call {
 
     /// The person interrupts: what was heard stays in the history, and the clients are told.
     fn stop(&mut self, id: ReplyId) {
+        self.keep_exchange(id);
         self.drop_reply(id);
         let Some(heard) = self.playout.stop(id) else { return };
         Metrics::interrupted();

@@ -19,6 +19,7 @@ use crate::observability;
 use crate::rtc::RtcConfig;
 use crate::signaling::{self, Access, Service, tls};
 use crate::speaking::{Device, VoiceSpec, device};
+use crate::thinking::tools::Toolbox;
 use crate::turn;
 use crate::voices::Voices;
 
@@ -78,6 +79,9 @@ pub(super) struct Args {
     /// Instructions to the language model, in place of the built-in ones.
     #[arg(long, env = "EVA_INSTRUCTIONS")]
     instructions: Option<String>,
+    /// File of the tools that the language model may call (docs/tools.md).
+    #[arg(long, env = "EVA_TOOLS")]
+    tools: Option<PathBuf>,
     /// Folder of the models.
     #[arg(long, env = "EVA_MODELS_DIR")]
     models: Option<PathBuf>,
@@ -166,6 +170,7 @@ async fn serve(args: Args, access: Access) -> anyhow::Result<ExitCode> {
     })?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
+    let tools = args.tools.as_deref().map(Toolbox::load).transpose()?.unwrap_or_default();
     let language = Language::from(args.language);
     let voice = match &args.voice {
         Some(voice) => voice.clone(),
@@ -179,7 +184,11 @@ async fn serve(args: Args, access: Access) -> anyhow::Result<ExitCode> {
         brain: args.brain.choice(),
     };
     let call = call_settings(&args, language)?;
-    let loaded = engines::start(choice, &call.instructions()).await?;
+    for sentence in tools.connect().await {
+        tracing::warn!("{sentence}; it is tried again, and EVA goes on without its tools");
+    }
+    let loaded = engines::start_with_tools(choice, &call.instructions(), tools.clone()).await?;
+    tokio::spawn(tools.tend());
     let config = GatewayConfig {
         rtc: rtc_config(&args, address),
         max_calls: args.max_calls,

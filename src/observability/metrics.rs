@@ -32,6 +32,7 @@ impl Metrics {
         describe_counter!("eva_interruptions_total", "Replies that were interrupted.");
         describe_counter!("eva_resumed_total", "Replies that went on after a false interruption.");
         describe_counter!("eva_withdrawn_total", "Replies made ahead and not wanted.");
+        describe_counter!("eva_wasted_tokens_total", "Tokens of replies that were not wanted.");
         describe_counter!("eva_replies_failed_total", "Replies the language model failed to give.");
         describe_histogram!("eva_turn_seconds", "End of speech to first sound, seconds.");
         describe_histogram!("eva_turn_part_seconds", "The parts of a turn, seconds.");
@@ -84,9 +85,10 @@ impl Metrics {
         counter!("eva_resumed_total").increment(1);
     }
 
-    /// A reply that was made ahead was not wanted.
-    pub fn withdrawn() {
+    /// A reply that was made ahead was not wanted; the model had written this many tokens of it.
+    pub fn withdrawn(tokens: u32) {
         counter!("eva_withdrawn_total").increment(1);
+        counter!("eva_wasted_tokens_total").increment(tokens.into());
     }
 
     /// A turn was answered.

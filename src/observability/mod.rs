@@ -30,6 +30,8 @@ fn start(level: &str, json: bool) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
         EnvFilter::new(format!("warn,eva_voice={level},{}", crate::rtc::QUIET_LOGS))
     });
+    // It logs what tools answer; whatever matters of it is said by us.
+    let filter = filter.add_directive("rmcp=off".parse().expect("a directive"));
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())

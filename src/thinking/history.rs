@@ -28,23 +28,59 @@ pub struct History {
     budget: usize,
 }
 
+/// One turn: the person's words, or EVA's reply with the tools that were called for it. It is kept
+/// or dropped as a whole, so a call is never without its result.
 #[derive(Clone, Debug)]
 struct Entry {
     /// The reply, if EVA said it.
     reply: Option<ReplyId>,
+    /// What was said, or heard of the reply.
     text: Private<String>,
+    /// Calls of tools and their results.
+    exchange: Vec<Message>,
 }
 
 impl Entry {
     fn tokens(&self) -> usize {
-        estimate_tokens(self.text.reveal()) + MESSAGE_TOKENS
+        let exchange = self.exchange.iter().map(|message| {
+            let calls = message.calls.iter().map(|call| call.arguments.reveal());
+            let texts = calls.chain([message.content.reveal()]);
+            texts.map(|text| estimate_tokens(text) + MESSAGE_TOKENS).sum::<usize>()
+        });
+        estimate_tokens(self.text.reveal()) + MESSAGE_TOKENS + exchange.sum::<usize>()
+    }
+
+    /// Its messages. What was heard is shared out: what EVA said before a call stands before it.
+    fn messages(&self) -> Vec<Message> {
+        if self.reply.is_none() {
+            return vec![Message::new(Role::User, self.text.reveal())];
+        }
+        let mut rest = self.text.reveal().as_str();
+        let mut messages = self.exchange.clone();
+        for message in messages.iter_mut().filter(|message| !message.calls.is_empty()) {
+            let said = message.content.reveal().trim();
+            let heard = match rest.strip_prefix(said) {
+                Some(after) => {
+                    rest = after.trim_start();
+                    said
+                }
+                // She was cut before the call.
+                None if said.starts_with(rest) => std::mem::take(&mut rest),
+                None => "",
+            };
+            message.content = Private::new(heard.to_owned());
+        }
+        if !rest.is_empty() {
+            messages.push(Message::new(Role::Assistant, rest));
+        }
+        messages
     }
 }
 
 impl History {
     /// An empty conversation under these instructions (see [`default_system`]).
     pub fn new(system: impl Into<String>) -> Self {
-        let system = Message { role: Role::System, content: Private::new(system.into()) };
+        let system = Message::new(Role::System, system);
         Self { system, entries: VecDeque::new(), budget: DEFAULT_BUDGET }
     }
 
@@ -77,6 +113,22 @@ impl History {
         self.shorten();
     }
 
+    /// For this reply tools were called: EVA's messages with the calls, each followed by its
+    /// results. They stand before what was heard of the reply, and stay even if nothing was heard:
+    /// what a tool did is done. Told before or after [`History::assistant`].
+    pub fn exchange(&mut self, reply: ReplyId, messages: Vec<Message>) {
+        if messages.is_empty() {
+            return;
+        }
+        match self.find(reply) {
+            Some(at) => self.entries[at].exchange = messages,
+            None => {
+                let text = Private::default();
+                self.entries.push_back(Entry { reply: Some(reply), text, exchange: messages });
+            }
+        }
+    }
+
     /// Only this much of a reply was heard; the rest was never said. Nothing heard: the reply is
     /// forgotten. An unknown reply changes nothing.
     pub fn heard(&mut self, reply: ReplyId, heard_text: &str) {
@@ -92,15 +144,11 @@ impl History {
     pub fn prompt_with(&self, words: &str) -> Vec<Message> {
         let words = words.trim();
         let mut messages = vec![self.system.clone()];
-        let said = self.entries.iter().map(|entry| (entry.reply, entry.text.reveal().as_str()));
-        for (reply, text) in said.chain((!words.is_empty()).then_some((None, words))) {
-            let role = if reply.is_some() { Role::Assistant } else { Role::User };
+        let new = (!words.is_empty()).then(|| Message::new(Role::User, words));
+        for message in self.entries.iter().flat_map(Entry::messages).chain(new) {
             match messages.last_mut() {
-                Some(last) if last.role == role => {
-                    let joined = format!("{} {text}", last.content.reveal());
-                    last.content = Private::new(joined);
-                }
-                _ => messages.push(Message { role, content: Private::new(text.to_owned()) }),
+                Some(last) if last.role == message.role && can_join(last) => join(last, message),
+                _ => messages.push(message),
             }
         }
         messages
@@ -120,7 +168,8 @@ impl History {
     fn add(&mut self, reply: Option<ReplyId>, text: &str) {
         let text = text.trim();
         if !text.is_empty() {
-            self.entries.push_back(Entry { reply, text: Private::new(text.to_owned()) });
+            let text = Private::new(text.to_owned());
+            self.entries.push_back(Entry { reply, text, exchange: Vec::new() });
         }
     }
 
@@ -130,7 +179,7 @@ impl History {
 
     fn set(&mut self, at: usize, text: &str) {
         let text = text.trim();
-        if text.is_empty() {
+        if text.is_empty() && self.entries[at].exchange.is_empty() {
             self.entries.remove(at);
         } else {
             self.entries[at].text = Private::new(text.to_owned());
@@ -156,6 +205,18 @@ impl History {
         }
         self.entries.drain(..dropped);
     }
+}
+
+/// Whether what follows may be joined to it: nothing stands between the words.
+fn can_join(message: &Message) -> bool {
+    message.role != Role::Tool && message.calls.is_empty()
+}
+
+fn join(last: &mut Message, next: Message) {
+    let texts = [last.content.reveal().as_str(), next.content.reveal()];
+    let said = texts.into_iter().filter(|text| !text.is_empty());
+    last.content = Private::new(said.collect::<Vec<_>>().join(" "));
+    last.calls = next.calls;
 }
 
 /// A rough count of tokens: four letters each, one for a character of scripts without spaces.
@@ -187,6 +248,7 @@ pub fn default_system(language: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::thinking::ToolCall;
 
     fn said(history: &History, words: &str) -> Vec<(Role, String)> {
         let messages = history.prompt_with(words);
@@ -280,6 +342,71 @@ mod tests {
         let left = history.prompt();
         assert_eq!(left.len(), 3);
         assert_eq!(left[2].content.reveal(), "New answer.");
+    }
+
+    fn called(text: &str, calls: &[ToolCall]) -> Vec<Message> {
+        let results = calls
+            .iter()
+            .map(|call| Message::result(call, Private::new(format!("result of {}", call.name))));
+        [Message::calling(text, calls.to_vec())].into_iter().chain(results).collect()
+    }
+
+    #[test]
+    fn calls_of_tools_stand_between_the_question_and_the_answer() {
+        let mut history = History::new("Be brief.");
+        let call = ToolCall::new("weather", "{}");
+        history.user("How warm is it?");
+        history.exchange(ReplyId(1), called("Let me check.", std::slice::from_ref(&call)));
+        history.assistant(ReplyId(1), "Let me check. It is 21 degrees.");
+        let tool = |text: &str| (Role::Tool, text.to_owned());
+        let told = [
+            system(),
+            user("How warm is it?"),
+            eva("Let me check."),
+            tool("result of weather"),
+            eva("It is 21 degrees."),
+        ];
+        assert_eq!(said(&history, ""), told);
+        let prompt = history.prompt();
+        assert_eq!(prompt[2].calls[0], call);
+        assert_eq!(prompt[3].answers.as_ref(), Some(&call.id));
+    }
+
+    #[test]
+    fn an_interrupted_reply_with_tools_keeps_what_was_heard_and_what_the_tools_did() {
+        let call = ToolCall::new("weather", "{}");
+        let heard = |heard: &str| {
+            let mut history = History::new("Be brief.");
+            history.user("How warm is it?");
+            history.assistant(ReplyId(1), "Let me check. It is 21 degrees.");
+            history.exchange(ReplyId(1), called("Let me check.", std::slice::from_ref(&call)));
+            history.heard(ReplyId(1), heard);
+            history.user("Stop.");
+            let texts = said(&history, "").into_iter().skip(2).map(|(_, text)| text);
+            texts.collect::<Vec<_>>()
+        };
+        let result = "result of weather";
+        assert_eq!(heard("Let me check. It is"), ["Let me check.", result, "It is", "Stop."]);
+        assert_eq!(heard("Let me"), ["Let me", result, "Stop."]);
+        assert_eq!(heard(""), ["", result, "Stop."]);
+        assert_eq!(heard("Other words"), ["", result, "Other words", "Stop."]);
+    }
+
+    #[test]
+    fn the_bound_on_length_never_splits_a_call_from_its_result() {
+        let mut history = History::new("Be brief.").with_budget(400);
+        for turn in 0..100 {
+            let calls = [ToolCall::new("one", "{}"), ToolCall::new("two", "{}")];
+            history.user("This is a question of our long conversation.");
+            history.exchange(ReplyId(turn), called("Let me check.", &calls));
+            history.assistant(ReplyId(turn), "And this is the answer that EVA gives to it.");
+            let prompt = history.prompt();
+            assert!(history.tokens() <= 400);
+            assert_eq!(prompt[1].role, Role::User, "an exchange begins with the person");
+            let asked = prompt.iter().flat_map(|message| &message.calls).map(|call| &call.id);
+            let answered = prompt.iter().filter_map(|message| message.answers.as_ref());
+            assert!(asked.eq(answered));
+        }
     }
 
     #[test]

@@ -1,60 +1,34 @@
 //! History and words in; a reply, sentence by sentence, out.
 //!
 //! In: a [`Prompt`]. Out: [`LlmEvent`]s, cut into speakable pieces by the sentence splitter. Owns the
-//! language model clients (any OpenAI-compatible server, or the built-in brain) and the history.
-//! Decides neither when to answer (`turn/`) nor how it sounds (`speaking/`).
+//! language model clients (any OpenAI-compatible server, or the built-in brain), the history and the
+//! tools that a model may call. Decides neither when to answer (`turn/`) nor how it sounds (`speaking/`).
 
 pub mod builtin;
+mod call_text;
 pub mod discover;
 pub mod history;
+mod message;
 pub mod openai;
 pub mod sentences;
 pub mod server;
+pub mod tools;
+
+pub use self::message::{Message, Offer, Prompt, Role, ToolCall, ToolSpec};
 
 use tokio::sync::mpsc;
 
 use crate::ids::CallId;
 use crate::private::Private;
 
-/// Who said a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// The instructions.
-    System,
-    /// The person.
-    User,
-    /// EVA.
-    Assistant,
-}
-
-/// One message of the conversation as the model sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
-    /// Who said it.
-    pub role: Role,
-    /// What was said; for EVA's own messages only what was heard.
-    pub content: Private<String>,
-}
-
-/// Everything a model needs for one reply.
-#[derive(Clone, Debug)]
-pub struct Prompt {
-    /// The call it belongs to: servers and the built-in brain keep its prefix cached.
-    pub call: CallId,
-    /// System message first, the person's newest words last.
-    pub messages: Vec<Message>,
-    /// The most tokens a reply may have.
-    pub max_tokens: u32,
-    /// Sampling temperature; 0 is greedy.
-    pub temperature: f32,
-}
-
 /// What a model sends back for one prompt.
 #[derive(Debug)]
 pub enum LlmEvent {
     /// More text, as it came (any number of characters).
     Text(Private<String>),
+    /// A whole call of a tool; any number of them, after the text. The results go into the next
+    /// prompt. Comes only if the prompt's offer is open.
+    ToolCall(ToolCall),
     /// The reply is complete; nothing follows.
     Done(Usage),
     /// The reply failed; nothing follows. What came before stays valid.

@@ -7,7 +7,9 @@
 //! history and logs neither words nor keys.
 
 mod breaker;
+mod calls;
 mod request;
+mod said;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -27,10 +29,11 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use self::breaker::Breaker;
-use self::request::Quirks;
+use self::request::{Learned, Quirks};
+use self::said::Said;
 use self::wire::{Chunk, Refusal, Wire};
 use super::server::{ServerUrl, choose_model, find_model, refused};
-use super::{EVENT_QUEUE, Llm, LlmError, LlmEvent, Message, Prompt, Role, Usage};
+use super::{EVENT_QUEUE, Llm, LlmError, LlmEvent, Message, Offer, Prompt, Role, Usage};
 use crate::ids::CallId;
 use crate::private::Private;
 
@@ -214,10 +217,10 @@ impl OpenAi {
         let named = server.config.model.is_some();
         let (model, models) = server.find_model().await?;
         let model = server.model.get_or_init(|| model).clone();
-        let hello = Message { role: Role::User, content: Private::new("Hi.".to_owned()) };
         let prompt = Prompt {
             call: CallId::random(),
-            messages: vec![hello],
+            messages: vec![Message::new(Role::User, "Hi.")],
+            offer: Offer::default(),
             max_tokens: 1,
             temperature: 0.0,
         };
@@ -345,26 +348,27 @@ impl Server {
         let late = |_| Failure::from(silent.clone());
         let mut stream = timeout_at(first_by, self.open(prompt)).await.map_err(late)??;
         let mut usage = Usage::default();
-        let mut texts = 0;
+        let mut said = Said::new(&prompt.offer, events);
         let mut deadline = first_by;
         let mut finished = false;
         loop {
-            let chunk = match timeout_at(deadline, stream.next()).await {
-                Ok(Some(Ok(json))) => Chunk::read(&json),
+            let json = match timeout_at(deadline, stream.next()).await {
+                Ok(Some(Ok(json))) => json,
                 Ok(None) | Ok(Some(Err(_))) | Err(_) if finished => break,
                 Ok(None) => break,
                 Ok(Some(Err(error))) => return Err(self.failure(error, prompt).error.into()),
-                Err(_) if texts == 0 => return Err(silent.clone().into()),
+                Err(_) if !said.has_begun() => return Err(silent.clone().into()),
                 Err(_) => {
                     return Err(LlmError::Stalled(self.config.stall_timeout.as_secs()).into());
                 }
             };
+            let chunk = Chunk::read(&json);
             if let Some(reason) = chunk.broken {
                 if finished {
                     break;
                 }
                 let error = LlmError::Model(format!("its reply broke off: {reason}"));
-                return Err(Failure { error, retry: (texts == 0).then_some(BACKOFF) });
+                return Err(Failure { error, retry: (!said.has_begun()).then_some(BACKOFF) });
             }
             if let Some(reason) = chunk.error {
                 return Err(LlmError::Model(scrub(reason, prompt)).into());
@@ -375,24 +379,21 @@ impl Server {
                     break;
                 }
             }
-            if !chunk.text.is_empty() {
-                texts += 1;
-                if events.send(LlmEvent::Text(Private::new(chunk.text))).await.is_err() {
-                    return Ok(usage); // nobody listens
-                }
+            if !said.take(&json, chunk.text).await {
+                return Ok(usage); // nobody listens
             }
             finished |= chunk.finished;
             if finished {
                 deadline = Instant::now() + USAGE_WITHIN;
-            } else if texts > 0 {
+            } else if said.has_begun() {
                 deadline = Instant::now() + self.config.stall_timeout;
             }
         }
-        if texts == 0 {
-            return Err(LlmError::Model("its reply was empty".to_owned()).into());
-        }
         if usage.completion_tokens == 0 {
-            usage.completion_tokens = texts;
+            usage.completion_tokens = said.texts();
+        }
+        if !said.finish().await {
+            return Err(LlmError::Model("its reply was empty".to_owned()).into());
         }
         Ok(usage)
     }
@@ -413,8 +414,17 @@ impl Server {
                 Ok(stream) => return Ok(stream),
                 Err(error) => error,
             };
-            if !refusal(&error).is_some_and(|refusal| self.quirks.learn(refusal)) {
-                return Err(self.failure(error, prompt));
+            let learn = |refusal| (refusal, self.quirks.learn(refusal, prompt));
+            match refusal(&error).map(learn) {
+                Some((_, Learned::Field)) => {}
+                Some((refusal, Learned::NoTools)) => {
+                    let reason = scrub(refusal.reason.clone(), prompt);
+                    tracing::warn!(
+                        "the language model's server takes no tools ({reason}); replies come \
+                         without them until the gateway is started again"
+                    );
+                }
+                _ => return Err(self.failure(error, prompt)),
             }
         }
     }

@@ -17,7 +17,8 @@ impl Late {
     pub(super) fn expect(&mut self, now: At, settings: &Settings, agenda: &mut Agenda) {
         let fillers = &settings.fillers;
         if fillers.on && self.said < fillers.most {
-            agenda.wake(Deadline::FillSilence, now + fillers.after);
+            let patience = if self.said == 0 { fillers.after } else { fillers.again };
+            agenda.wake(Deadline::FillSilence, now + patience);
         }
     }
 

@@ -190,6 +190,19 @@ fn a_reply_that_is_late_gets_one_filler() {
 }
 
 #[test]
+fn a_reply_that_waits_for_a_tool_gets_a_filler_in_its_middle() {
+    let mut machine = speaking_machine();
+    let waits = [(4000, Input::ReplyWaits { reply: ReplyId(1) })];
+    let mut done = play(&mut machine, &waits);
+    wake_until(&mut machine, ms(5000), &mut done);
+    assert_eq!(done, [(4400, Action::Filler { reply: ReplyId(1) })]);
+    play(&mut machine, &[(5000, Input::ReplyFlows { reply: ReplyId(1) })]);
+    done.clear();
+    wake_until(&mut machine, ms(20_000), &mut done);
+    assert_eq!(done, []);
+}
+
+#[test]
 fn a_reply_in_time_gets_no_filler() {
     let mut machine = speaking_machine();
     let mut done = Vec::new();

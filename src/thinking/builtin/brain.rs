@@ -20,7 +20,7 @@ use super::reply::{Flow, Reply};
 use super::tokenizer::Tokenizer;
 use crate::ids::CallId;
 use crate::inference::{Resubmitter, Urgency};
-use crate::thinking::{LlmError, LlmEvent, Message, OverloadedBrain, Prompt};
+use crate::thinking::{LlmError, LlmEvent, Message, OverloadedBrain, Prompt, ToolSpec};
 
 /// Replies in progress; what comes beyond is refused, so that those begun keep a speaking pace.
 const MOST_REPLIES: usize = 16;
@@ -110,7 +110,8 @@ impl Brain {
         }
         let context = self.network.shape().context;
         let max_tokens = (prompt.max_tokens as usize).clamp(1, context / 2);
-        match chat::encode(&self.tokenizer, &prompt.messages, End::Reply, context - max_tokens) {
+        let (messages, tools) = (&prompt.messages, &prompt.offer.tools);
+        match chat::encode(&self.tokenizer, messages, tools, End::Reply, context - max_tokens) {
             Ok(tokens) => {
                 let network = &self.network;
                 let session = self.cache.take(prompt.call, &tokens, || network.new_kv());
@@ -130,7 +131,8 @@ impl Brain {
         self.flush();
         self.ahead.retain(|ahead| !ahead.is_for(prompt.call));
         let most = self.network.shape().context / 2;
-        if let Ok(tokens) = chat::encode(&self.tokenizer, &prompt.messages, End::Open, most)
+        let (messages, tools) = (&prompt.messages, &prompt.offer.tools);
+        if let Ok(tokens) = chat::encode(&self.tokenizer, messages, tools, End::Open, most)
             && self.ahead.len() < MOST_AHEAD
         {
             self.ahead.push(Ahead { owner: Owner::Call(prompt.call), tokens });
@@ -139,9 +141,14 @@ impl Brain {
     }
 
     /// Reads the beginning that new calls share; `done` is told, or dropped if there is no room.
-    pub(super) fn warm_up(&mut self, messages: &[Message], done: SyncSender<()>) {
+    pub(super) fn warm_up(
+        &mut self,
+        messages: &[Message],
+        tools: &[ToolSpec],
+        done: SyncSender<()>,
+    ) {
         let most = self.network.shape().context / 2;
-        if let Ok(tokens) = chat::encode(&self.tokenizer, messages, End::Open, most)
+        if let Ok(tokens) = chat::encode(&self.tokenizer, messages, tools, End::Open, most)
             && self.ahead.len() < MOST_AHEAD
         {
             let session = Session::new(self.network.new_kv());

@@ -26,6 +26,7 @@ mod tests;
 mod tokenizer;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
@@ -33,10 +34,11 @@ use self::brain::Brain;
 pub use self::gguf::StartError;
 use self::kernels::Isa;
 use self::pool::Pool;
-use super::{EVENT_QUEUE, Llm, LlmError, LlmEvent, Message, OverloadedBrain, Prompt, Role};
+use super::{
+    EVENT_QUEUE, Llm, LlmError, LlmEvent, Message, OverloadedBrain, Prompt, Role, ToolSpec,
+};
 use crate::ids::CallId;
 use crate::inference::{Engine, Urgency};
-use crate::private::Private;
 
 /// Jobs that may wait for the engine; what comes beyond is refused as overload.
 const JOBS: usize = 128;
@@ -114,14 +116,17 @@ fn label(file: &str) -> String {
 }
 
 impl Builtin {
-    /// Reads the system prompt that calls will begin with, so that their first turn need not; warms
-    /// up memory and processor on the way. Returns when it is read; blocks meanwhile.
-    pub fn warm_up(&self, system_prompt: &str) -> Result<(), LlmError> {
-        let message = |role, text: &str| Message { role, content: Private::new(text.to_owned()) };
-        let messages = [message(Role::System, system_prompt), message(Role::User, "")];
+    /// Reads the system prompt and the tools that calls will begin with, so that their first turn
+    /// need not; warms up memory and processor on the way. Returns when they are read; blocks
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// If the brain has too much to do, or its thread broke.
+    pub fn warm_up(&self, system_prompt: &str, tools: Arc<[ToolSpec]>) -> Result<(), LlmError> {
+        let messages = [Message::new(Role::System, system_prompt), Message::new(Role::User, "")];
         let (done, read) = std::sync::mpsc::sync_channel(1);
         self.engine
-            .submit(Urgency::Now, move |brain| brain.warm_up(&messages, done))
+            .submit(Urgency::Now, move |brain| brain.warm_up(&messages, &tools, done))
             .map_err(|_| OverloadedBrain)?;
         let broken = |_| LlmError::Model("the system prompt could not be read".to_owned());
         read.recv().map_err(broken)

@@ -14,6 +14,7 @@ use super::sampler::Sampler;
 use super::tokenizer::{Characters, Tokenizer};
 use crate::ids::CallId;
 use crate::private::Private;
+use crate::thinking::call_text::{CallText, Found};
 use crate::thinking::{LlmError, LlmEvent, Prompt, Usage};
 
 type Room =
@@ -38,6 +39,10 @@ pub(super) struct Reply {
     max_tokens: usize,
     sampler: Sampler,
     characters: Characters,
+    /// Looks for calls of tools, where some are offered.
+    calls: Option<CallText>,
+    /// The model must answer in words.
+    words_only: bool,
     usage: Usage,
     output: Output,
     /// The call is over: what has been read is not kept.
@@ -47,7 +52,7 @@ pub(super) struct Reply {
 /// Events on their way to the reader.
 struct Output {
     events: mpsc::Sender<LlmEvent>,
-    /// At most the last text and the end; while it holds something the reply pauses.
+    /// At most the last text, calls and the end; while it holds something the reply pauses.
     waiting: VecDeque<LlmEvent>,
     /// Resolves when the reader has room.
     room: Option<Room>,
@@ -77,6 +82,8 @@ impl Reply {
             max_tokens,
             sampler: Sampler::new(prompt.temperature, seed),
             characters: Characters::default(),
+            calls: (!prompt.offer.tools.is_empty()).then(CallText::default),
+            words_only: !prompt.offer.is_open(),
             usage,
             output: Output { events, waiting: VecDeque::new(), room: None, ended: false },
             forget: false,
@@ -122,24 +129,45 @@ impl Reply {
 
     /// Writes the next token.
     pub(super) fn write(&mut self, tokenizer: &Tokenizer, logits: &mut [f32]) {
-        let token = self.sampler.next(logits);
-        if !tokenizer.is_text(token) {
+        if self.words_only
+            && let Some(call) = tokenizer.call
+        {
+            logits[call[0] as usize] = f32::NEG_INFINITY;
+        }
+        let token = match &self.calls {
+            Some(calls) if calls.in_call() => self.sampler.surest(logits),
+            _ => self.sampler.next(logits),
+        };
+        if !tokenizer.goes_on(token) {
             self.end();
             return;
         }
         self.usage.completion_tokens += 1;
         let text = self.characters.push(tokenizer.bytes(token));
-        if !text.is_empty() {
-            self.output.waiting.push_back(LlmEvent::Text(Private::new(text)));
-        }
-        if self.usage.completion_tokens as usize >= self.max_tokens {
+        let found = match &mut self.calls {
+            Some(calls) => calls.push(&text),
+            None => Found { text, calls: Vec::new() },
+        };
+        self.pass_on(found);
+        let rambles = self.calls.as_ref().is_some_and(CallText::rambles);
+        if rambles || self.usage.completion_tokens as usize >= self.max_tokens {
             self.end();
         } else {
             self.unread.push(token);
         }
     }
 
+    fn pass_on(&mut self, found: Found) {
+        if !found.text.is_empty() {
+            self.output.waiting.push_back(LlmEvent::Text(Private::new(found.text)));
+        }
+        let calls = found.calls.into_iter().filter(|_| !self.words_only);
+        self.output.waiting.extend(calls.map(LlmEvent::ToolCall));
+    }
+
     fn end(&mut self) {
+        let rest = self.calls.as_mut().map(CallText::finish).unwrap_or_default();
+        self.pass_on(rest);
         self.output.waiting.push_back(LlmEvent::Done(self.usage));
         self.output.ended = true;
     }

@@ -43,6 +43,13 @@ impl Sampler {
         token
     }
 
+    /// The likeliest token, whatever was said before: for what follows a grammar.
+    pub(super) fn surest(&mut self, logits: &[f32]) -> u32 {
+        let token = likeliest(logits);
+        self.recent.push(token);
+        token
+    }
+
     /// Draws from the likeliest tokens, the likeliest first.
     fn draw(&mut self, top: &[(f32, u32)]) -> u32 {
         let most = top[0].0;

@@ -22,12 +22,17 @@ const NORMAL: i32 = 1;
 /// Encodes text, and turns tokens back into bytes.
 pub(super) struct Tokenizer {
     encoder: tokenizers::Tokenizer,
-    /// Each token's bytes; empty for special and unused ones.
+    /// Each token's bytes; empty for special and unused ones, but not for those of tool calls.
     bytes: Vec<Box<[u8]>>,
     normal: Vec<bool>,
     pub(super) im_start: u32,
     pub(super) im_end: u32,
+    /// Around a call of a tool, if the model knows tools.
+    pub(super) call: Option<[u32; 2]>,
 }
+
+/// How the tokens around a call are written.
+pub(super) const CALL_TAGS: [&str; 2] = ["<tool_call>", "</tool_call>"];
 
 impl Tokenizer {
     /// Builds it from the file's lists; the error says what does not fit.
@@ -44,9 +49,11 @@ impl Tokenizer {
             index.map(|index| index as u32).ok_or_else(|| format!("it has no token {name}"))
         };
         let (im_start, im_end) = (special("<|im_start|>")?, special("<|im_end|>")?);
+        let [call, call_end] = CALL_TAGS.map(|tag| special(tag).ok());
+        let call = call.zip(call_end).map(<[u32; 2]>::from);
         let normal: Vec<bool> = kinds.iter().map(|kind| *kind == NORMAL).collect();
         let alphabet = byte_alphabet();
-        let bytes = tokens
+        let mut bytes: Vec<Box<[u8]>> = tokens
             .iter()
             .zip(&normal)
             .map(|(token, normal)| {
@@ -54,6 +61,9 @@ impl Tokenizer {
                 if *normal { token.chars().filter_map(byte).collect() } else { Box::default() }
             })
             .collect();
+        for (token, tag) in call.into_iter().flatten().zip(CALL_TAGS) {
+            bytes[token as usize] = tag.as_bytes().into();
+        }
         let vocabulary: Vocab = tokens
             .into_iter()
             .zip(&normal)
@@ -82,7 +92,7 @@ impl Tokenizer {
         let bytes_of = ByteLevel::new(false, false, false);
         encoder.with_pre_tokenizer(Some(Sequence::new(vec![split.into(), bytes_of.into()])));
         encoder.with_normalizer(Some(NFC)).map_err(|error| error.to_string())?;
-        Ok(Self { encoder, bytes, normal, im_start, im_end })
+        Ok(Self { encoder, bytes, normal, im_start, im_end, call })
     }
 
     /// How many tokens there are, special and unused ones included.
@@ -96,7 +106,26 @@ impl Tokenizer {
         Ok(encoding.get_ids().to_vec())
     }
 
-    /// Whether a token is text; any other one ends a reply.
+    /// The tokens of text of our own, in which the tags of calls become the model's tokens for them.
+    pub(super) fn encode_tags(&self, text: &str) -> Result<Vec<u32>, String> {
+        let Some(tokens) = self.call else { return self.encode(text) };
+        let found = CALL_TAGS
+            .iter()
+            .zip(tokens)
+            .filter_map(|(tag, token)| text.find(tag).map(|at| (at, at + tag.len(), token)));
+        let Some((from, to, token)) = found.min() else { return self.encode(text) };
+        let mut encoded = self.encode(&text[..from])?;
+        encoded.push(token);
+        encoded.extend(self.encode_tags(&text[to..])?);
+        Ok(encoded)
+    }
+
+    /// Whether a token goes on with a reply: text, or a tag of a call; any other one ends it.
+    pub(super) fn goes_on(&self, token: u32) -> bool {
+        self.is_text(token) || self.call.is_some_and(|call| call.contains(&token))
+    }
+
+    /// Whether a token is text.
     pub(super) fn is_text(&self, token: u32) -> bool {
         self.normal.get(token as usize).copied().unwrap_or(false)
     }

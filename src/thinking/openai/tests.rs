@@ -11,7 +11,7 @@ use crate::bench::mock_llm::{Fault, MockConfig, MockLlm, Style, reply_tokens};
 use crate::ids::{CallId, ReplyId};
 use crate::private::Private;
 use crate::thinking::history::History;
-use crate::thinking::{Llm, LlmError, LlmEvent, Message, Prompt, Usage};
+use crate::thinking::{Llm, LlmError, LlmEvent, Message, Offer, Prompt, Usage};
 
 /// No answer in these tests takes longer.
 const LONG: Duration = Duration::from_secs(10);
@@ -38,7 +38,13 @@ fn client(mock: &MockLlm) -> OpenAi {
 }
 
 fn prompt(messages: Vec<Message>) -> Prompt {
-    Prompt { call: CallId::random(), messages, max_tokens: 200, temperature: 0.7 }
+    Prompt {
+        call: CallId::random(),
+        messages,
+        offer: Offer::default(),
+        max_tokens: 200,
+        temperature: 0.7,
+    }
 }
 
 fn ask(words: &str) -> Prompt {
@@ -52,6 +58,7 @@ async fn read(client: &OpenAi, prompt: Prompt) -> (String, Result<Usage, LlmErro
     loop {
         match timeout(LONG, events.recv()).await.expect("the reply ends") {
             Some(LlmEvent::Text(part)) => text.push_str(part.reveal()),
+            Some(LlmEvent::ToolCall(call)) => panic!("nothing was offered: {call:?}"),
             Some(LlmEvent::Done(usage)) => return (text, Ok(usage)),
             Some(LlmEvent::Failed(error)) => return (text, Err(error)),
             None => panic!("a reply ends with Done or Failed"),

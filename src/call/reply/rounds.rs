@@ -1,0 +1,207 @@
+//! The rounds of one reply: the model calls tools, their results go back to it, it goes on.
+//!
+//! In: the calls of a round, the permission to run them. Out: the prompt of the next round, and the
+//! exchange for the history. Tools run only once the reply may be heard, and no longer than this
+//! lives. Knows nothing of sound.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use tokio::sync::mpsc;
+
+use crate::private::Private;
+use crate::thinking::tools::{Outcome, Toolbox};
+use crate::thinking::{Llm, LlmEvent, Message, Prompt, ToolCall, Usage};
+
+/// Rounds of calls in one reply; then the model must answer in words.
+const MOST_ROUNDS: u32 = 3;
+/// Calls of one round that run; a model that asks for more is lost.
+const MOST_CALLS: usize = 4;
+
+/// Told the model in place of a result that was not waited for.
+const CUT_OFF: &str = "Error: The person interrupted before the result came. It is not known \
+                       whether the tool did its work.";
+const TOO_MANY: &str = "Error: Too many calls at once.";
+
+/// A tool that ended.
+pub(super) struct Ended {
+    call: usize,
+    /// The tool's name.
+    pub name: String,
+    /// Whether it did what it was asked.
+    pub ok: bool,
+    /// How long it took.
+    pub took: Duration,
+    text: Private<String>,
+}
+
+/// One reply's dealings with its model and its tools.
+pub(super) struct Rounds {
+    llm: Arc<dyn Llm>,
+    toolbox: Toolbox,
+    prompt: Prompt,
+    permitted: bool,
+    /// Rounds whose results went back to the model.
+    done: u32,
+    /// The messages of those rounds.
+    exchange: Vec<Message>,
+    /// What was said in this round.
+    said: Vec<String>,
+    /// What the model calls in this round, with the results so far.
+    calls: Vec<(ToolCall, Option<Private<String>>)>,
+    started: bool,
+    running: FuturesUnordered<Pin<Box<dyn Future<Output = Ended> + Send>>>,
+    /// Tokens of earlier rounds, and of this one so far.
+    tokens: (u32, u32),
+}
+
+impl Rounds {
+    pub(super) fn new(llm: Arc<dyn Llm>, toolbox: Toolbox, prompt: Prompt) -> Self {
+        Self {
+            llm,
+            toolbox,
+            prompt,
+            permitted: false,
+            done: 0,
+            exchange: Vec::new(),
+            said: Vec::new(),
+            calls: Vec::new(),
+            started: false,
+            running: FuturesUnordered::new(),
+            tokens: (0, 0),
+        }
+    }
+
+    /// Asks the model for this round.
+    pub(super) fn ask(&self) -> mpsc::Receiver<LlmEvent> {
+        self.llm.reply(self.prompt.clone())
+    }
+
+    /// The reply may be heard, so its tools may run.
+    pub(super) fn permit(&mut self) {
+        self.permitted = true;
+    }
+
+    /// The model calls a tool; ignored if it may not.
+    pub(super) fn call(&mut self, call: ToolCall) {
+        if self.prompt.offer.is_open() {
+            let result = self.calls.len() >= MOST_CALLS;
+            let result = result.then(|| Private::new(TOO_MANY.to_owned()));
+            self.calls.push((call, result));
+        }
+    }
+
+    /// A piece of text of this round is said.
+    pub(super) fn say(&mut self, piece: &str) {
+        self.said.push(piece.trim().to_owned());
+    }
+
+    /// Counts what the model wrote.
+    pub(super) fn count_token(&mut self) {
+        self.tokens.1 += 1;
+    }
+
+    /// The model has written this round to its end.
+    pub(super) fn count_round(&mut self, usage: Usage) {
+        self.tokens = (self.tokens.0 + usage.completion_tokens.max(self.tokens.1), 0);
+    }
+
+    /// Tokens the model wrote so far.
+    pub(super) fn tokens(&self) -> u32 {
+        self.tokens.0 + self.tokens.1
+    }
+
+    /// The model failed: what it called in this round is not run.
+    pub(super) fn give_up(&mut self) {
+        self.calls.clear();
+    }
+
+    /// Whether tools run, or wait for the permission.
+    pub(super) fn is_open(&self) -> bool {
+        !self.calls.is_empty()
+    }
+
+    /// Whether the model has said nothing to the results of its tools.
+    pub(super) fn is_speechless(&self) -> bool {
+        self.done > 0 && self.said.is_empty() && self.calls.is_empty()
+    }
+
+    /// Starts this round's tools if they may run and do not yet; the names of those that run.
+    pub(super) fn start(&mut self) -> Vec<String> {
+        let mut names = Vec::new();
+        if !self.permitted || self.started || self.calls.is_empty() {
+            return names;
+        }
+        self.started = true;
+        for (index, (call, result)) in self.calls.iter_mut().enumerate() {
+            if result.is_some() {
+                continue;
+            }
+            match self.toolbox.prepare(call) {
+                Ok(run) => {
+                    names.push(run.name.clone());
+                    let running = async move {
+                        let Outcome { ok, text, took } = run.result.await;
+                        Ended { call: index, name: run.name, ok, took, text }
+                    };
+                    self.running.push(Box::pin(running));
+                }
+                Err(sentence) => *result = Some(sentence),
+            }
+        }
+        names
+    }
+
+    /// Waits for the next tool that ends. Cancel-safe; never resolves while none runs.
+    pub(super) async fn next_ended(&mut self) -> Ended {
+        match self.running.next().await {
+            Some(ended) => ended,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Keeps a tool's result.
+    pub(super) fn take_result(&mut self, ended: &Ended) {
+        self.calls[ended.call].1 = Some(ended.text.clone());
+    }
+
+    /// Closes the round if every call has its result; true if the model is to be asked again.
+    pub(super) fn close(&mut self) -> bool {
+        if !self.started || self.calls.iter().any(|(_, result)| result.is_none()) {
+            return false;
+        }
+        let messages = self.round();
+        self.prompt.messages.extend(messages.iter().cloned());
+        self.exchange.extend(messages);
+        self.done += 1;
+        self.prompt.offer.words_only = self.done >= MOST_ROUNDS;
+        true
+    }
+
+    /// The messages of all rounds, for the history; of one under way too, since its tools may have
+    /// done something. Calls that never ran are not in it.
+    pub(super) fn take_exchange(&mut self) -> Vec<Message> {
+        let mut messages = std::mem::take(&mut self.exchange);
+        if self.started {
+            self.running.clear();
+            messages.extend(self.round());
+        }
+        messages
+    }
+
+    /// This round as messages; a new one begins.
+    fn round(&mut self) -> Vec<Message> {
+        self.started = false;
+        let said = std::mem::take(&mut self.said).join(" ");
+        let (calls, results): (Vec<_>, Vec<_>) = self.calls.drain(..).unzip();
+        let cut_off = || Private::new(CUT_OFF.to_owned());
+        let results = calls.iter().zip(results);
+        let results: Vec<Message> = results
+            .map(|(call, result)| Message::result(call, result.unwrap_or_else(cut_off)))
+            .collect();
+        [Message::calling(said, calls)].into_iter().chain(results).collect()
+    }
+}
