@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::barge_in::Overlap;
 use super::endpointing::{Floor, Pause, Verdict};
+use super::pauses::Pauses;
 use super::{Action, At, Deadline, Input, PassId, Settings, State};
 use crate::ids::{ReplyId, TurnId};
 use crate::private::Private;
@@ -30,6 +31,7 @@ enum ReplyPhase {
 pub struct TurnMachine {
     settings: Settings,
     floor: Floor,
+    pauses: Pauses,
     overlap: Option<Overlap>,
     reply: Option<Reply>,
     /// The turn the released reply answers; it can be reopened until something is heard.
@@ -48,6 +50,7 @@ impl TurnMachine {
         Self {
             settings,
             floor: Floor::Quiet,
+            pauses: Pauses::default(),
             overlap: None,
             reply: None,
             answered: None,
@@ -97,7 +100,7 @@ impl TurnMachine {
             }
             Input::EndOfTurn { pass, probability } => {
                 if let Some(pause) = self.pause_of(pass) {
-                    pause.vote = Some(probability);
+                    pause.vote.get_or_insert(probability);
                     self.weigh(now);
                 }
             }
@@ -201,7 +204,7 @@ impl TurnMachine {
     fn weigh(&mut self, now: At) {
         let Floor::Pausing(pause) = &self.floor else { return };
         let words = pause.words.clone();
-        match pause.verdict(now, &self.settings) {
+        match pause.verdict(now, &self.settings, &self.pauses) {
             Verdict::Incomplete => {}
             Verdict::Nothing => self.nothing_said(),
             Verdict::AwaitVote(until) => {

@@ -11,8 +11,14 @@
 #![deny(clippy::disallowed_methods)]
 
 mod barge_in;
+mod doubt;
 mod endpointing;
+#[allow(dead_code)]
+mod evidence;
 mod machine;
+#[allow(dead_code)]
+mod pauses;
+#[allow(dead_code)]
 mod words;
 
 pub use machine::TurnMachine;
