@@ -156,19 +156,13 @@ impl Ears {
         let sound = self.sound.of_turn().to_vec();
         self.finals =
             Some((pass, self.engines.transcriber.transcribe(sound, self.language, Pass::Final)));
-        self.vote = None;
-        self.ask_vote(pass);
-    }
-
-    /// Asks for the vote on the turn's sound as it is now, unless one is under way.
-    pub(super) fn ask_vote(&mut self, pass: PassId) {
-        if self.vote.is_some() {
-            return;
-        }
-        match self.engines.end_of_turn.judge(self.sound.for_vote().to_vec()) {
-            Ok(vote) => self.vote = Some((pass, vote)),
-            Err(error) => tracing::warn!(%error, "the turn is judged without a vote"),
-        }
+        self.vote = match self.engines.end_of_turn.judge(self.sound.for_vote().to_vec()) {
+            Ok(vote) => Some((pass, vote)),
+            Err(error) => {
+                tracing::warn!(%error, "the turn is judged without a vote");
+                None
+            }
+        };
     }
 
     /// Withdraws a pass and its vote.

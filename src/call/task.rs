@@ -340,7 +340,6 @@ impl Call {
         while let Some(action) = self.turn.poll_action() {
             match action {
                 Action::StartPass { pass } => self.ears.start_pass(pass),
-                Action::AskVote { pass } => self.ears.ask_vote(pass),
                 Action::DropPass { pass } => self.ears.drop_pass(pass),
                 Action::StartReply { reply, words } => self.start_reply(reply, &words),
                 Action::Release { reply } => {

@@ -16,8 +16,6 @@ pub enum Deadline {
     CommitTurn,
     /// The end-of-turn vote is too late: decide on the words alone.
     VoteOverdue,
-    /// The silence is longer now: ask for the vote again.
-    AskVoteAgain,
     /// The person has gone on for so long that the reply made before will not do.
     DropSpeculation,
     /// Speech over EVA's voice has lasted long enough to be judged.

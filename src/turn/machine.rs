@@ -138,7 +138,6 @@ impl TurnMachine {
         while let Some(why) = self.agenda.take_due(now) {
             match why {
                 Deadline::CommitTurn | Deadline::VoteOverdue => self.weigh(now),
-                Deadline::AskVoteAgain => self.ask_again(now),
                 Deadline::DropSpeculation => self.drop_speculation(),
                 Deadline::JudgeInterruption => {
                     if matches!(self.floor, Floor::Speaking) {
@@ -217,7 +216,7 @@ impl TurnMachine {
     }
 
     fn close_pause(&mut self) {
-        self.agenda.cancel(&[Deadline::CommitTurn, Deadline::VoteOverdue, Deadline::AskVoteAgain]);
+        self.agenda.cancel(&[Deadline::CommitTurn, Deadline::VoteOverdue]);
         if let Floor::Pausing(pause) = std::mem::take(&mut self.floor) {
             self.agenda.act(Action::DropPass { pass: pause.pass });
         }
@@ -264,7 +263,7 @@ impl TurnMachine {
             && let Some(reply) = before
         {
             // The turn had words before the voice came back, and has not lost them.
-            heard.words = reply.words.clone();
+            heard = Hypothesis { words: reply.words.clone(), confidence: 1.0, no_speech: 0.0 };
         }
         let Some(pause) = self.pause_of(pass) else { return };
         pause.heard = Some(heard.clone());
@@ -308,24 +307,12 @@ impl TurnMachine {
         }
     }
 
-    /// The person may go on: waits until `at`, asks for the vote meanwhile, and says "mhm".
+    /// The person may go on: waits until `at`, and may say "mhm".
     fn wait(&mut self, now: At, at: At, vote: Option<f32>) {
         self.agenda.wake(Deadline::CommitTurn, at);
-        let again = now + self.settings.endpointing.vote_again;
-        if again < at {
-            self.agenda.wake(Deadline::AskVoteAgain, again);
-        }
         let wait = at.saturating_sub(now);
         if !self.is_heard() && self.listening.says(now, wait, vote, &self.settings) {
             self.agenda.act(Action::Backchannel);
-        }
-    }
-
-    fn ask_again(&mut self, now: At) {
-        if let Floor::Pausing(pause) = &self.floor {
-            let pass = pause.pass;
-            self.agenda.act(Action::AskVote { pass });
-            self.weigh(now);
         }
     }
 
@@ -376,11 +363,7 @@ impl TurnMachine {
 
     fn commit(&mut self, now: At, words: Private<String>) {
         self.hold_reply(&words);
-        self.agenda.cancel(&[
-            Deadline::CommitTurn,
-            Deadline::AskVoteAgain,
-            Deadline::DropSpeculation,
-        ]);
+        self.agenda.cancel(&[Deadline::CommitTurn, Deadline::DropSpeculation]);
         self.floor = Floor::Quiet;
         self.overlaps.end(&mut self.agenda);
         self.listening.turn_over();

@@ -87,7 +87,6 @@ impl Call {
     fn obey(&mut self, action: &Action) {
         match action {
             Action::StartPass { pass } => self.pass = Some(*pass),
-            Action::AskVote { pass } => assert_eq!(self.pass, Some(*pass), "a vote on nothing"),
             Action::DropPass { pass } => assert_eq!(self.pass.take(), Some(*pass)),
             Action::StartReply { reply, words } => {
                 assert!(!words.reveal().is_empty(), "a reply to nothing");

@@ -38,7 +38,7 @@ fn wake_until(machine: &mut TurnMachine, until: At, done: &mut Vec<(u64, Action)
 
 fn drain(machine: &mut TurnMachine, at: u64, done: &mut Vec<(u64, Action)>) {
     while let Some(action) = machine.poll_action() {
-        if !matches!(action, Action::Show(_) | Action::AskVote { .. }) {
+        if !matches!(action, Action::Show(_)) {
             done.push((at, action));
         }
     }
@@ -120,7 +120,7 @@ fn a_click_after_the_turn_costs_the_reply_nothing() {
     let mut script = question(0, 1);
     script.push((1300, Input::SpeechStarted { onset: ms(1250) }));
     script.push((1400, Input::SilenceHint));
-    script.push((1480, finally(2, "what time is it")));
+    script.push((1480, finally(2, "What  time is it?")));
     script.push((1490, Input::EndOfTurn { pass: PassId(2), probability: 0.9 }));
     script.push((1600, Input::Paused { last_voiced: ms(1400) }));
     let done = play(&mut machine, &script);
@@ -130,7 +130,7 @@ fn a_click_after_the_turn_costs_the_reply_nothing() {
             (1300, Action::Withhold { reply: ReplyId(1) }),
             (1300, Action::Reopen { turn: TurnId(1) }),
             (1400, Action::StartPass { pass: PassId(2) }),
-            (1600, Action::Commit { turn: TurnId(1), words: words("what time is it") }),
+            (1600, Action::Commit { turn: TurnId(1), words: words("What  time is it?") }),
             (1600, Action::Release { reply: ReplyId(1) }),
         ]
     );
@@ -429,20 +429,6 @@ fn a_pause_in_a_long_turn_gets_a_backchannel_that_gives_way() {
     settings.backchannels.on = false;
     let done = play(&mut TurnMachine::new(settings), &story(5800));
     assert!(!done.iter().any(|(_, action)| *action == Action::Backchannel));
-}
-
-#[test]
-fn the_vote_is_asked_again_while_the_person_is_silent() {
-    let mut machine = TurnMachine::new(Settings::default());
-    play(&mut machine, &story(9000)[..5]);
-    let mut asked = 0;
-    while let Some((at, _)) = machine.poll_timeout().filter(|(at, _)| *at < ms(6000)) {
-        machine.handle_timeout(at);
-        while let Some(action) = machine.poll_action() {
-            asked += u32::from(action == Action::AskVote { pass: PassId(1) });
-        }
-    }
-    assert_eq!(asked, 3, "every 200 ms from 5200 on");
 }
 
 #[test]

@@ -8,7 +8,7 @@
 //! [`TurnMachine::poll_timeout`] has come. [`trace`] keeps what it was told, so that a call can be
 //! replayed.
 //!
-//! One concern a file, each with its own state: `endpointing` and `pauses` (is the turn over),
+//! One concern a file, each with its own state: `endpointing`, `doubt` and `pauses` (is the turn over),
 //! `speculation` (replies made too early on purpose), `barge_in` and `evidence` (speech over EVA's
 //! voice), `backchannel` (her own "mhm"), `filler` (replies that are late), `silence`.
 //!
@@ -19,6 +19,7 @@
 mod agenda;
 mod backchannel;
 mod barge_in;
+mod doubt;
 mod endpointing;
 mod evidence;
 mod filler;
@@ -99,7 +100,7 @@ pub enum Input {
         /// The pass.
         pass: PassId,
     },
-    /// The end-of-turn model's vote on the sound of a pass and the silence after it.
+    /// The end-of-turn model's vote on the sound of a pass.
     EndOfTurn {
         /// The pass.
         pass: PassId,
@@ -147,11 +148,6 @@ pub enum Input {
 pub enum Action {
     /// Start a final pass over the open turn's sound, and ask for the end-of-turn vote on it.
     StartPass {
-        /// The pass.
-        pass: PassId,
-    },
-    /// Ask for the vote again: the silence is longer now.
-    AskVote {
         /// The pass.
         pass: PassId,
     },

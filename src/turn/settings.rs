@@ -48,9 +48,6 @@ pub struct Endpointing {
     /// How long the words wait for the vote.
     #[serde(rename = "vote_patience_ms", with = "millis")]
     pub vote_patience: Duration,
-    /// The vote is asked again, on the longer silence, so often while the wait lasts.
-    #[serde(rename = "vote_again_ms", with = "millis")]
-    pub vote_again: Duration,
     /// Whether replies are begun behind the gate before the turn is committed. Off: each reply
     /// comes later by the brain's own time, and no token is made in vain.
     pub speculate: bool,
@@ -64,7 +61,6 @@ impl Default for Endpointing {
             wait_on_open_words: Duration::from_millis(1000),
             wait_on_unfinished: Duration::from_millis(2500),
             vote_patience: Duration::from_millis(150),
-            vote_again: Duration::from_millis(200),
             speculate: true,
         }
     }
@@ -219,11 +215,6 @@ impl Settings {
         ];
         if let Some((name, value)) = shares.iter().find(|(_, value)| !(0.0..=1.0).contains(value)) {
             return Err(SettingsError(format!("{name} must lie between 0 and 1, and is {value}.")));
-        }
-        if self.endpointing.vote_again < Duration::from_millis(50) {
-            let sentence = "endpointing.vote_again_ms must be at least 50: each vote takes \
-                            tens of milliseconds.";
-            return Err(SettingsError(sentence.to_owned()));
         }
         Ok(())
     }
