@@ -13,6 +13,7 @@ pub(super) const LISTS: Lists = Lists {
             "into", "between", "towards", "during", "without", "dr", "mr", "mrs", "from", "am",
         ],
         open_in_statements: &[
+            "near",
             "to",
             "for",
             "with",
