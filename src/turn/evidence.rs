@@ -16,7 +16,7 @@ use crate::language::Language;
 /// The margin that makes words of the first partial pass believable.
 const CLEAR_AT_ONCE: f32 = 0.45;
 /// The same once the speech has lasted, and for words that are complete.
-const CLEAR: f32 = 0.3;
+const CLEAR: [f32; 2] = [0.4, 0.3];
 /// The same for complete words of a longer utterance.
 const CLEAR_AT_LENGTH: f32 = 0.2;
 /// The margin that makes a known interrupting word believable while the person speaks, and after.
@@ -71,7 +71,7 @@ pub(super) fn judge(
     let needed = match (final_pass, lasted) {
         (false, lasted) if lasted < BEGINNING => CLEAR_AT_ONCE,
         (true, lasted) if lasted >= UTTERANCE => CLEAR_AT_LENGTH,
-        _ => CLEAR,
+        _ => CLEAR[usize::from(final_pass)],
     };
     let lone = count == 1 && (!final_pass || lasted < LONE_WORD);
     if margin >= needed && !lone { Evidence::Interruption } else { unclear(final_pass, margin) }

@@ -171,7 +171,11 @@ impl Lists {
         if self.grammar.subjects.contains(&last) && self.grammar.auxiliaries.contains(&before) {
             return Ending::Open;
         }
-        if self.grammar.subjects.contains(&last) && self.grammar.be.contains(&before) && question {
+        if last != "there"
+            && self.grammar.subjects.contains(&last)
+            && self.grammar.be.contains(&before)
+            && question
+        {
             return Ending::Finished;
         }
         if self.endings.open.contains(&last) {
@@ -190,7 +194,7 @@ impl Lists {
         if self.endings.adjectives.contains(&last) && self.grammar.articles.contains(&before) {
             return Ending::Doubtful;
         }
-        if self.lacks_verb(words) {
+        if self.lacks_verb(words) || self.begins_clause(words) {
             return Ending::Open;
         }
         let object_first = self.grammar.object_questions.contains(&words[0]);
@@ -203,7 +207,8 @@ impl Lists {
         {
             return Ending::Doubtful;
         }
-        let alone = words.strip_suffix(&["please"]).unwrap_or(words).join(" ");
+        let alone = words.strip_suffix(&["please"]).unwrap_or(words);
+        let alone = alone.strip_prefix(&["please"]).unwrap_or(alone).join(" ");
         let clause =
             !question && words.len() <= 6 && self.endings.subordinators.contains(&words[0]);
         let bare_noun = words.len() == 2 && self.grammar.articles.contains(&words[0]);
@@ -219,6 +224,12 @@ impl Lists {
             && self.endings.like_fillers.contains(&last)
             && !self.grammar.articles.contains(&before)
             && self.ending_of(&words[..words.len() - 1], before, false) >= Ending::Doubtful
+    }
+
+    /// "… but the website": a clause of a noun alone.
+    fn begins_clause(&self, words: &[&str]) -> bool {
+        let [.., joint, article, _] = words else { return false };
+        words.len() > 3 && JOINTS.contains(joint) && self.grammar.articles.contains(article)
     }
 
     /// "Does my insurance", "What time does the shop": a helping verb and a noun, no verb yet.
@@ -242,7 +253,8 @@ impl Lists {
     ) -> Ending {
         let after_subject = self.grammar.subjects.contains(&before);
         if words.len() == 1
-            || (after_subject && (self.grammar.be.contains(&last) || words.len() <= 3))
+            || (after_subject
+                && (self.grammar.be.contains(&last) || (words.len() <= 3 && !question)))
         {
             return Ending::Finished;
         }
@@ -255,6 +267,9 @@ fn ends_with(words: &[&str], phrase: &str) -> bool {
     let phrase: Vec<&str> = phrase.split(' ').collect();
     words.ends_with(&phrase)
 }
+
+/// Words that join a clause to another; what follows them has a verb.
+const JOINTS: &[&str] = &["that", "but", "because", "if", "mais", "que", "si"];
 
 /// Most words of a backchannel.
 const LONGEST_BACKCHANNEL: usize = 6;
