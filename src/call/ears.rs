@@ -44,8 +44,8 @@ pub(super) enum Heard {
         /// The whole hypothesis.
         whole: Hypothesis,
     },
-    /// The words of a final pass; `None` if it failed.
-    Final(PassId, Option<Transcript>),
+    /// The words of a final pass and the language spoken; `None` if it failed.
+    Final(PassId, Option<(Hypothesis, Language)>),
     /// The vote on a pass; `None` if the model failed.
     Vote(PassId, Option<f32>),
 }
@@ -58,7 +58,7 @@ pub(super) struct Ears {
     pub(super) sound: TurnSound,
     language: Language,
     partial: PartialPasses,
-    finals: Option<(PassId, PassHandle)>,
+    finals: Option<(PassId, At, PassHandle)>,
     vote: Option<(PassId, Vote)>,
     engines: Engines,
     /// First sample and arrival of the latest frames.
@@ -150,12 +150,12 @@ impl Ears {
     }
 
     /// Starts the final pass over the open turn's sound, and the vote on it.
-    pub(super) fn start_pass(&mut self, pass: PassId) {
+    pub(super) fn start_pass(&mut self, now: At, pass: PassId) {
         self.partial.due = None;
         self.partial.running = None;
         let sound = self.sound.of_turn().to_vec();
-        self.finals =
-            Some((pass, self.engines.transcriber.transcribe(sound, self.language, Pass::Final)));
+        let words = self.engines.transcriber.transcribe(sound, self.language, Pass::Final);
+        self.finals = Some((pass, now, words));
         self.vote = match self.engines.end_of_turn.judge(self.sound.for_vote().to_vec()) {
             Ok(vote) => Some((pass, vote)),
             Err(error) => {
@@ -167,7 +167,7 @@ impl Ears {
 
     /// Withdraws a pass and its vote.
     pub(super) fn drop_pass(&mut self, pass: PassId) {
-        self.finals.take_if(|(running, _)| *running == pass);
+        self.finals.take_if(|(running, ..)| *running == pass);
         self.vote.take_if(|(running, _)| *running == pass);
     }
 
@@ -186,7 +186,8 @@ impl Ears {
                 biased;
                 window = self.vad.next() => self.marks.handle(window),
                 result = of_pass(&mut self.finals) => {
-                    let (pass, words) = result;
+                    let (pass, started, heard) = result;
+                    let words = heard.map(|heard| (hypothesis(&heard, started), heard.language));
                     return Heard::Final(pass, words);
                 }
                 result = of_vote(&mut self.vote) => {
@@ -210,26 +211,27 @@ impl Ears {
         }
         let heard = words?;
         self.partial.words.hear(&heard.text);
-        let whole = Hypothesis { words: self.partial.words.text(), ..hypothesis(&heard) };
+        let whole = Hypothesis { words: self.partial.words.text(), ..hypothesis(&heard, started) };
         Some(Heard::Partial { stable: self.partial.words.stable(), whole })
     }
 }
 
 /// What the turn machine is told of a transcript.
-pub(super) fn hypothesis(heard: &Transcript) -> Hypothesis {
+fn hypothesis(heard: &Transcript, as_of: At) -> Hypothesis {
     Hypothesis {
         words: heard.text.clone(),
         confidence: heard.confidence,
         no_speech: heard.no_speech,
+        as_of,
     }
 }
 
-async fn of_pass(slot: &mut Option<(PassId, PassHandle)>) -> (PassId, Option<Transcript>) {
-    let Some((pass, handle)) = slot else { return std::future::pending().await };
+async fn of_pass(slot: &mut Option<(PassId, At, PassHandle)>) -> (PassId, At, Option<Transcript>) {
+    let Some((pass, started, handle)) = slot else { return std::future::pending().await };
     let result = (&mut handle.result).await;
-    let pass = *pass;
+    let (pass, started) = (*pass, *started);
     *slot = None;
-    (pass, told(result))
+    (pass, started, told(result))
 }
 
 async fn of_partial(slot: &mut Option<(At, PassHandle)>) -> (At, Option<Transcript>) {

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::client::{Event, Viseme, Word};
 use super::conversation::Conversation;
-use super::ears::{Ears, Heard, hypothesis};
+use super::ears::{Ears, Heard};
 use super::playout::{Note, Playout};
 use super::recorder::Recorder;
 use super::reply::{Made, ReplyMaker, Sentence};
@@ -242,10 +242,10 @@ impl Call {
                 }
                 self.turn.tell(now, Input::PartialWords(whole));
             }
-            Heard::Final(pass, Some(words)) => {
+            Heard::Final(pass, Some((heard, language))) => {
                 self.record.clock.pass_again(Milestone::Words, now);
-                self.spoken(now, words.language);
-                self.turn.tell(now, Input::FinalWords { pass, heard: hypothesis(&words) });
+                self.spoken(now, language);
+                self.turn.tell(now, Input::FinalWords { pass, heard });
             }
             Heard::Final(pass, None) => self.turn.tell(now, Input::PassFailed { pass }),
             Heard::Vote(pass, Some(probability)) => {
@@ -339,7 +339,7 @@ impl Call {
     fn act(&mut self) {
         while let Some(action) = self.turn.poll_action() {
             match action {
-                Action::StartPass { pass } => self.ears.start_pass(pass),
+                Action::StartPass { pass } => self.ears.start_pass(self.clock.now(), pass),
                 Action::DropPass { pass } => self.ears.drop_pass(pass),
                 Action::StartReply { reply, words } => self.start_reply(reply, &words),
                 Action::Release { reply } => {

@@ -95,7 +95,7 @@ impl Overlaps {
         if is_echo_of(words, &said.join(" ")) {
             return Evidence::Nothing;
         }
-        let lasted = self.now.map_or(Duration::ZERO, |overlap| now.saturating_sub(overlap.onset));
+        let lasted = heard.as_of.min(now).saturating_sub(self.now.map_or(now, |o| o.onset));
         let (confidence, no_speech) = (heard.confidence, heard.no_speech);
         judge(words, confidence, no_speech, lasted, is_final, settings.language)
     }

@@ -107,7 +107,8 @@ impl TurnMachine {
             Input::PassFailed { pass } => self.words(now, pass, nothing_heard()),
             Input::EndOfTurn { pass, probability } => {
                 if let Some(pause) = self.pause_of(pass) {
-                    pause.vote = Some(probability);
+                    // As it was at the first silence: silence alone turns later ones to yes.
+                    pause.vote.get_or_insert(probability);
                     self.weigh(now);
                 }
             }
@@ -263,7 +264,12 @@ impl TurnMachine {
             && let Some(reply) = before
         {
             // The turn had words before the voice came back, and has not lost them.
-            heard = Hypothesis { words: reply.words.clone(), confidence: 1.0, no_speech: 0.0 };
+            heard = Hypothesis {
+                words: reply.words.clone(),
+                confidence: 1.0,
+                no_speech: 0.0,
+                as_of: now,
+            };
         }
         let Some(pause) = self.pause_of(pass) else { return };
         pause.heard = Some(heard.clone());
@@ -516,7 +522,7 @@ impl TurnMachine {
 }
 
 fn nothing_heard() -> Hypothesis {
-    Hypothesis { words: Private::default(), confidence: 0.0, no_speech: 1.0 }
+    Hypothesis { words: Private::default(), confidence: 0.0, no_speech: 1.0, as_of: At::ZERO }
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ fn ms(at: u64) -> At {
 }
 
 fn heard(text: &str) -> Hypothesis {
-    Hypothesis { words: Private::new(text.to_owned()), confidence: 0.9, no_speech: 0.01 }
+    let words = Private::new(text.to_owned());
+    Hypothesis { words, confidence: 0.9, no_speech: 0.01, as_of: ms(1_000_000) }
 }
 
 /// What a driver can do to the machine.

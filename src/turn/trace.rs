@@ -253,7 +253,8 @@ mod tests {
     fn input() -> impl Strategy<Value = Input> {
         let words = prop::sample::select(vec!["", "Mhm.", "What time is it?", "I want to"]);
         let heard = (words, 0.0f32..1.0, 0.0f32..1.0).prop_map(|(words, confidence, no_speech)| {
-            Hypothesis { words: Private::new(words.to_owned()), confidence, no_speech }
+            let words = Private::new(words.to_owned());
+            Hypothesis { words, confidence, no_speech, as_of: At::from_millis(3) }
         });
         let (pass, reply) = ((0u32..6).prop_map(PassId), (0u32..6).prop_map(ReplyId));
         prop_oneof![
