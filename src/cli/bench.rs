@@ -149,7 +149,7 @@ fn conversation(args: ConversationArgs) -> anyhow::Result<ExitCode> {
     let plan = conversation::Plan {
         scenarios: args.scenario,
         calls: args.calls.into(),
-        quick: args.quick,
+        size: if args.quick { conversation::Size::Quick } else { conversation::Size::Full },
         seed: args.seed,
         brain: match args.llm.as_str() {
             "mock" => None,
@@ -160,9 +160,11 @@ fn conversation(args: ConversationArgs) -> anyhow::Result<ExitCode> {
         models: args.models,
     };
     let json = args.json;
+    let part_began = std::cell::Cell::new(std::time::Instant::now());
     let told = |part: &str, lines: &[conversation::Line]| {
+        let took = part_began.replace(std::time::Instant::now()).elapsed().as_secs_f64();
         let text: Vec<String> = lines.iter().map(conversation::Line::print).collect();
-        let text = format!("{part}\n{}\n", text.join("\n"));
+        let text = format!("{part} ({took:.0} s)\n{}\n", text.join("\n"));
         // Machines read the object; people who watch see the same.
         if json { eprintln!("{text}") } else { println!("{text}") }
     };

@@ -171,8 +171,12 @@ impl Echo {
         let (own, herself) = (self.self_interruptions, self.answered_herself);
         let (stopped, people) = (self.stopped, self.interruptions);
         let mut lines = vec![
-            Line::count("self-interruptions, rooms", "0", own, self.n, own == 0),
-            Line::count("turns of her own, rooms", "0", herself, self.n, herself == 0),
+            Line::at_most("self-interruptions", 0.0, own as f64, ""),
+            Line::at_most("turns of her own", 0.0, herself as f64, ""),
+            Line::plain(
+                "rooms; replies heard to their end",
+                format!("{}; {}", self.n, self.replies),
+            ),
             Line::count("people who get through", "all", stopped, people, stopped == self.n),
             Line::plain("onset to stopped, p50", format!("{:.0} ms", self.stop_ms.p50)),
         ];

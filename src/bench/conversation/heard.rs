@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::align::{ends, words};
 use super::cuts::{Interruption, Played};
+use super::reference::Reference;
 use super::reply::{CODEC_DELAY, Reply, Word, replies};
 use super::report::Line;
 use super::stage::Stage;
@@ -75,10 +76,11 @@ async fn one(
     of: &Interruption,
 ) -> anyhow::Result<Option<One>> {
     let Some(cut) = &reply.cut else { return Ok(None) };
-    let Some(end) = end_of_sound(reply) else { return Ok(None) };
+    let reference = stage.dub.reference(reply);
+    let Some(end) = end_of_sound(reply, reference.as_ref()) else { return Ok(None) };
     let told: Vec<&Word> = reply.words().collect();
     let said: Vec<String> = told.iter().flat_map(|word| words(&word.text)).collect();
-    let transcript = stage.transcribe(&sound(stage, timeline, reply)).await?;
+    let transcript = stage.transcribe(&sound(reference.as_ref(), timeline, reply)).await?;
     let fitting = ends(&said, &words(&transcript));
     let by_times = count(&told, |word| (word.start + word.end) / 2 <= end);
     let heard = by_times.clamp(*fitting.start(), *fitting.end());
@@ -110,15 +112,19 @@ fn count(told: &[&Word], sent: impl Fn(&Word) -> bool) -> usize {
     told.iter().filter(|word| sent(word)).map(|word| words(&word.text).len()).sum()
 }
 
-/// The sample of the reply after the last audible one that came.
-fn end_of_sound(reply: &Reply) -> Option<i64> {
+/// The sample of the reply after the last one that came: the last audible one, and what the voice
+/// itself does not sound after it.
+fn end_of_sound(reply: &Reply, reference: Option<&Reference>) -> Option<i64> {
     let last = reply.packets.iter().rev().find(|packet| packet.dbfs > REPLY_AUDIBLE_DBFS)?;
-    Some(reply.place(last.timestamp) + SLOT_SAMPLES as i64 - CODEC_DELAY)
+    let end = reply.place(last.timestamp) + SLOT_SAMPLES as i64;
+    let slots = (0..50).map(|slot| end + slot * SLOT_SAMPLES as i64);
+    let silent = |place: &i64| reference.is_some_and(|r| r.at(*place) <= REPLY_AUDIBLE_DBFS);
+    let quiet = slots.take_while(silent).count() as i64;
+    Some(end + quiet * SLOT_SAMPLES as i64 - CODEC_DELAY)
 }
 
 /// What came of the reply, up to its last audible packet, with the ducking undone.
-fn sound(stage: &Stage, timeline: &Timeline, reply: &Reply) -> Vec<f32> {
-    let reference = stage.dub.reference(reply);
+fn sound(reference: Option<&Reference>, timeline: &Timeline, reply: &Reply) -> Vec<f32> {
     let last = reply.packets.iter().rposition(|packet| packet.dbfs > REPLY_AUDIBLE_DBFS);
     let packets = &reply.packets[..last.map_or(0, |last| last + 1)];
     let mut sound = Vec::new();
@@ -127,7 +133,7 @@ fn sound(stage: &Stage, timeline: &Timeline, reply: &Reply) -> Vec<f32> {
         let place = usize::try_from(reply.place(packet.timestamp)).unwrap_or_default();
         sound.resize(sound.len().max(place), 0.0);
         let end = (packet.at + SLOT_SAMPLES).min(timeline.recording.len());
-        let expected = reference.as_ref().map_or(packet.dbfs, |r| r.dbfs(packet.timestamp, 0));
+        let expected = reference.map_or(packet.dbfs, |r| r.dbfs(packet.timestamp, 0));
         let softer = expected - packet.dbfs;
         // As far as ducking goes; a fade at the end is not undone.
         let wanted = if (6.0..26.0).contains(&softer) { gain(softer) } else { 1.0 };
@@ -190,6 +196,7 @@ impl HeardText {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::headless::Packet;
 
     #[test]
     fn words_are_counted_as_a_transcript_does() {
@@ -198,6 +205,21 @@ mod tests {
         let told: Vec<&Word> = told.iter().collect();
         assert_eq!(count(&told, |word| word.end <= 200), 3);
         assert_eq!(count(&told, |word| (word.start + word.end) / 2 <= 250), 4);
+        let packet = |n: u32, dbfs| Packet {
+            timestamp: 960 * n,
+            arrived: std::time::Instant::now(),
+            dbfs,
+            at: 0,
+        };
+        let packets = vec![packet(0, -20.0), packet(1, -20.0), packet(2, -100.0)];
+        let reply = Reply { id: 1, rtp_start: 0, sentences: Vec::new(), cut: None, packets };
+        assert_eq!(end_of_sound(&reply, None), Some(1_920 - CODEC_DELAY));
+        // The voice is silent for two slots after the last audible one, then goes on.
+        let mut voice = vec![0.1; 1_920];
+        voice.extend(vec![0.0; 1_920]);
+        voice.extend(vec![0.1; 960]);
+        let reference = Reference::of(0, voice);
+        assert_eq!(end_of_sound(&reply, Some(&reference)), Some(3_840 - CODEC_DELAY));
         assert_eq!(tail("a b c d e f g"), "c d e f g");
     }
 }

@@ -39,6 +39,8 @@ pub struct Interruptions {
     pub answered: usize,
     /// How well the reference fits before the interruption, median dB.
     pub reference_misfit_db: f64,
+    /// The three that took longest to stop the reply.
+    pub slowest: Vec<String>,
     /// What went wrong, one line each.
     pub faults: Vec<String>,
 }
@@ -46,6 +48,7 @@ pub struct Interruptions {
 /// One interruption, measured.
 #[derive(Default)]
 struct One {
+    text: String,
     stop_ms: Option<f64>,
     duck_ms: Option<f64>,
     after_mark_ms: Option<f64>,
@@ -73,8 +76,21 @@ pub(super) fn measure(played: &[Played], dub: &Dub) -> Interruptions {
         ducks_seen: all.iter().filter(|one| one.duck_ms.is_some()).count(),
         answered: all.iter().filter(|one| one.answered).count(),
         reference_misfit_db: spread(|one| one.misfit_db).p50,
+        slowest: slowest(&all),
         faults: all.iter().filter_map(|one| one.fault.clone()).collect(),
     }
+}
+
+/// The slowest stops: what was said, and when EVA was softer and silent.
+fn slowest(all: &[One]) -> Vec<String> {
+    let mut stops: Vec<(f64, &One)> =
+        all.iter().filter_map(|one| one.stop_ms.map(|ms| (ms, one))).collect();
+    stops.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let line = |(stop, one): &(f64, &One)| {
+        let ducked = one.duck_ms.map_or("?".to_owned(), |ms| format!("{ms:.0}"));
+        format!("{stop:.0} ms, ducked after {ducked}: {}", one.text)
+    };
+    stops.iter().take(3).map(line).collect()
 }
 
 fn one(timeline: &Timeline, replies: &[Reply], of: &Interruption, dub: &Dub) -> One {
@@ -83,7 +99,7 @@ fn one(timeline: &Timeline, replies: &[Reply], of: &Interruption, dub: &Dub) -> 
     let Some(reply) = replies.iter().find(|reply| reply.id == of.reply) else {
         return fault("the reply's words were not told");
     };
-    let mut one = One::default();
+    let mut one = One { text: of.text.clone(), ..One::default() };
     // What comes after is another reply's, or the end of the part.
     let until = onset + Duration::from_secs(8);
     let packets: Vec<_> =
@@ -149,6 +165,7 @@ impl Interruptions {
             Line::count("understood and answered", "all", self.answered, n, self.answered == n),
             Line::plain("reference off by", format!("{:.1} dB", self.reference_misfit_db)),
         ];
+        lines.extend(self.slowest.iter().map(|slow| Line::plain("slow", slow)));
         lines.extend(self.faults.iter().map(|fault| Line::plain("fault", fault)));
         lines
     }

@@ -59,6 +59,17 @@ pub const SCENARIOS: [&str; 8] = [
     "edge",
 ];
 
+/// How many of everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Size {
+    /// As many as the limits ask for; some 25 minutes.
+    Full,
+    /// A few; some minutes.
+    Quick,
+    /// One or two, for a test.
+    Smoke,
+}
+
 /// What to measure.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -66,8 +77,8 @@ pub struct Plan {
     pub scenarios: Vec<String>,
     /// Calls at once; beyond 1 only smooth turns are measured.
     pub calls: usize,
-    /// A few of everything.
-    pub quick: bool,
+    /// How many of everything.
+    pub size: Size,
     /// Decides pauses, moments, rooms and noises.
     pub seed: u64,
     /// The brain; `None` is the scripted standard brain.
@@ -136,7 +147,7 @@ pub async fn run(plan: &Plan, told: impl Fn(&str, &[Line])) -> anyhow::Result<Re
 /// # Errors
 /// As [`run`].
 pub async fn run_on(engines: Engines, mock: Arc<MockLlm>, plan: &Plan) -> anyhow::Result<Report> {
-    let stage = Stage::with_engines(engines, Some(mock), plan.seed, plan.quick).await?;
+    let stage = Stage::with_engines(engines, Some(mock), plan.seed, plan.size).await?;
     let report = play(&stage, plan, |_, _| {}).await;
     stage.local.shut_down().await;
     report

@@ -159,6 +159,8 @@ async fn play(
         caller.wait(EFFECT).await;
         played.push(Played { kind: noise.kind, began, until: Instant::now(), reply });
     }
+    // Until a reply that was held up at the very end goes on.
+    caller.wait(EFFECT).await;
     Ok((caller.finish().await?, played))
 }
 

@@ -133,10 +133,10 @@ async fn play(url: &str, cases: &[Case]) -> anyhow::Result<(Timeline, Vec<Played
     let mut caller = Caller::dial(url).await?;
     let mut played = Vec::new();
     for case in cases {
-        let earlier = caller.last_reply();
         let began = caller.say(&case.sound).await;
         let ended = Instant::now();
         // A reply to the first half does not count: the second half interrupts or follows it.
+        let earlier = caller.last_reply();
         caller.call.run_until(PATIENCE, |call| call.state() != "hearing").await;
         let answered = caller.reply_after(earlier).await.is_some();
         caller.settle(PATIENCE).await;

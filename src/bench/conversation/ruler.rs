@@ -98,12 +98,18 @@ pub(super) struct Gap {
     pub ms: f64,
 }
 
+/// The level of a sound that is just audible, dBFS.
+const SOFT_DBFS: f32 = REPLY_AUDIBLE_DBFS + 0.5;
 /// Shorter silences are sounds such as "t".
 const SHORTEST_GAP: usize = 4;
 /// How exactly a pause of the reference lies where it should, in slots.
 const LEEWAY: i64 = 2;
 /// What is compared after a gap to find out how far the reply was held up, in slots.
 const COMPARED: i64 = 30;
+
+/// Ducking lowers soft sounds below what is audible: softer than the reference by no more than this
+/// they are there all the same, dB.
+const DEEPEST_DUCK_DB: f32 = 26.0;
 
 /// The gaps of a reply between its first and its last audible packet. After a gap the reply goes on
 /// where it was: what follows is compared with the reference held up by as much, until the next
@@ -113,7 +119,9 @@ pub(super) fn gaps(reply: &Reply, reference: &Reference) -> Vec<Gap> {
     for packet in &reply.packets {
         let Ok(slot) = usize::try_from(reply.place(packet.timestamp) / SLOT_48) else { continue };
         levels.resize(levels.len().max(slot + 1), f32::NEG_INFINITY);
-        levels[slot] = packet.dbfs;
+        let expected = reference.dbfs(packet.timestamp, 0);
+        let ducked = expected > REPLY_AUDIBLE_DBFS && expected - packet.dbfs <= DEEPEST_DUCK_DB;
+        levels[slot] = if ducked { packet.dbfs.max(SOFT_DBFS) } else { packet.dbfs };
     }
     let audible = |level: &f32| *level > REPLY_AUDIBLE_DBFS;
     let Some(last) = levels.iter().rposition(audible) else { return Vec::new() };

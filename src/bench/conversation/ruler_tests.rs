@@ -133,6 +133,15 @@ fn a_reply_without_a_fault_has_no_gap() {
 }
 
 #[test]
+fn a_ducked_reply_has_no_gap_though_its_soft_sounds_are_not_audible() {
+    let began = Instant::now();
+    let mut voice = speech(100);
+    voice[40..60].fill(-38.0);
+    let heard = lowered_from(&voice, 20);
+    assert_eq!(gaps(&reply(began, &heard, &[0]), &reference_of(&voice)), []);
+}
+
+#[test]
 fn a_suspension_is_a_gap_and_what_follows_it_is_not() {
     let began = Instant::now();
     let mut voice = speech(120);

@@ -9,10 +9,12 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::sync::Barrier;
 
+use super::Size;
 use super::caller::Caller;
 use super::reply::{clips, since};
 use super::report::Line;
 use super::ruler::ms;
+use super::speech::Sentence;
 use super::stage::{Stage, on_thread};
 use crate::bench::Spread;
 use crate::bench::mock_llm::REPLY_TOKENS;
@@ -29,6 +31,18 @@ const STAGGER: Duration = Duration::from_millis(1_700);
 const FILLER_AFTER_MS: f64 = 400.0;
 /// The slow brain's first token, milliseconds.
 const SLOW_MS: u64 = 1_500;
+
+/// Every fifth turn is a human prompt.
+const PROMPTS: [(&str, &str); 8] = [
+    ("vm-nobodyavail", "Nobody is available to take your call at the moment."),
+    ("conf-getpin", "Please enter the conference pin number."),
+    ("conf-onlyperson", "You are currently the only person in this conference."),
+    ("check-number-dial-again", "Please check the number and dial again."),
+    ("vm-enter-num-to-call", "Please enter the number you wish to call."),
+    ("pls-hold-while-try", "Please hold while we try to connect you."),
+    ("feature-not-avail-line", "That feature is not available on this line."),
+    ("all-circuits-busy-now", "All circuits are busy now."),
+];
 
 /// What was measured at one call.
 #[derive(Clone, Debug, Serialize)]
@@ -96,9 +110,9 @@ type Question = (String, Vec<f32>);
 /// Runs the scenario at one call.
 pub(super) async fn run(stage: &Stage) -> anyhow::Result<Smooth> {
     stage.brain(REPLY_TOKENS, 50);
-    let questions = questions(stage, stage.many(30, 6), 0).await?;
+    let questions = questions(stage, stage.many(30, 5), 0).await?;
     let mut report = at(stage, vec![questions], false).await?;
-    if stage.mock.is_some() {
+    if stage.mock.is_some() && stage.size != Size::Smoke {
         report.slow_brain = Some(slow_brain(stage).await?);
     }
     Ok(report)
@@ -118,10 +132,14 @@ pub(super) async fn run_at(stage: &Stage, calls: usize, at_once: bool) -> anyhow
 async fn questions(stage: &Stage, count: usize, from: usize) -> anyhow::Result<Vec<Question>> {
     let mut questions = Vec::new();
     for index in 0..count {
+        let (name, words) = PROMPTS[(from + index) / 5 % PROMPTS.len()];
+        let human = (index % 5 == 4).then(|| Sentence::prompt(name, words)).flatten();
         let text = question((from + index + stage.seed as usize * 31) % 96);
-        let speed = [1.0, 0.92, 1.08][index % 3];
-        let sound = stage.speak(&text, speed).await?.sound;
-        questions.push((text, sound));
+        let sentence = match human {
+            Some(human) => human,
+            None => stage.speak(&text, [1.0, 0.92, 1.08][index % 3]).await?,
+        };
+        questions.push((sentence.text, sentence.sound));
     }
     Ok(questions)
 }

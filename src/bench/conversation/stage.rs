@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-use super::Plan;
 use super::reference::Dub;
 use super::speech::Sentence;
+use super::{Plan, Size};
 use crate::audio::resample::resample;
 use crate::audio::{HEARING_RATE, WIRE_RATE};
 use crate::bench::local::LocalGateway;
@@ -37,7 +37,7 @@ pub(super) struct Stage {
     /// The scripted brain, unless a real one answers.
     pub mock: Option<Arc<MockLlm>>,
     pub seed: u64,
-    pub quick: bool,
+    pub size: Size,
 }
 
 impl Stage {
@@ -55,7 +55,7 @@ impl Stage {
         let choice = engine_choice(plan.models.clone(), plan.device.clone(), brain);
         let settings = CallSettings::default();
         let loaded = engines::start(choice, &settings.instructions()).await?;
-        Self::with_engines(loaded.engines, mock, plan.seed, plan.quick).await
+        Self::with_engines(loaded.engines, mock, plan.seed, plan.size).await
     }
 
     /// As [`Self::set`], with engines that are warm already.
@@ -63,7 +63,7 @@ impl Stage {
         mut engines: Engines,
         mock: Option<Arc<MockLlm>>,
         seed: u64,
-        quick: bool,
+        size: Size,
     ) -> anyhow::Result<Self> {
         let dub = Arc::new(Dub::new(engines.voice.clone()));
         engines.voice = dub.clone();
@@ -73,7 +73,7 @@ impl Stage {
         }
         let settings = CallSettings::default();
         let local = LocalGateway::start(engines.clone(), settings, 8, Access::open()).await?;
-        Ok(Self { local, engines, dub, mock, seed, quick })
+        Ok(Self { local, engines, dub, mock, seed, size })
     }
 
     /// Where the gateway answers.
@@ -81,9 +81,13 @@ impl Stage {
         self.local.url.clone()
     }
 
-    /// `full` in a full run, `quick` in a quick one.
+    /// `full` in a full run, `quick` in a quick one, at most two in a test.
     pub fn many(&self, full: usize, quick: usize) -> usize {
-        if self.quick { quick } else { full }
+        match self.size {
+            Size::Full => full,
+            Size::Quick => quick,
+            Size::Smoke => quick.min(2),
+        }
     }
 
     /// From now on replies have so many tokens and begin after so long; nothing changes for a real
