@@ -2,13 +2,13 @@
 //!
 //! In: `POST /v1/chat/completions` and `GET /v1/models` on a port of its own on 127.0.0.1. Out: the
 //! same two sentences for every question, 23 tokens, the first sentence 9, with a number in them
-//! that makes each reply unique; token `k` is sent `first_token_ms + token_ms * (k - 1)` after the
+//! that makes each reply unique, and more sentences where more tokens are wanted; token `k` is sent `first_token_ms + token_ms * (k - 1)` after the
 //! request arrived. It can be told to fail in the ways that servers fail. Owned by the benchmark or
 //! test that starts it, and ends with it. It is no brain for callers: `eva serve` cannot reach it.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -23,6 +23,8 @@ use serde_json::{Value, json};
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use super::tts::Sentences;
 
 /// The tokens of every reply.
 pub const REPLY_TOKENS: usize = 23;
@@ -49,6 +51,8 @@ pub struct MockConfig {
     pub then: Option<Fault>,
     /// How the chunks look.
     pub style: Style,
+    /// Tokens of a reply: 23 are the standard; more of them are further sentences.
+    pub tokens: usize,
 }
 
 impl Default for MockConfig {
@@ -61,6 +65,7 @@ impl Default for MockConfig {
             faults: Vec::new(),
             then: None,
             style: Style::Full,
+            tokens: REPLY_TOKENS,
         }
     }
 }
@@ -127,7 +132,8 @@ pub struct MockLlm {
 
 #[derive(Debug)]
 struct Server {
-    config: MockConfig,
+    /// It may change while the server runs.
+    config: std::sync::Mutex<MockConfig>,
     faults: Mutex<VecDeque<Fault>>,
     connections: AtomicUsize,
     seen: watch::Sender<Seen>,
@@ -151,7 +157,7 @@ impl MockLlm {
         let stop = CancellationToken::new();
         let server = Arc::new(Server {
             faults: Mutex::new(config.faults.iter().cloned().collect()),
-            config,
+            config: std::sync::Mutex::new(config),
             connections: AtomicUsize::new(0),
             seen: watch::Sender::new(Seen::default()),
             stop: stop.clone(),
@@ -178,6 +184,11 @@ impl MockLlm {
         }
     }
 
+    /// Changes how replies to later requests look and how fast they come.
+    pub fn change(&self, change: impl FnOnce(&mut MockConfig)) {
+        change(&mut self.server.config());
+    }
+
     /// The address for clients, with `/v1`.
     pub fn url(&self) -> &str {
         &self.url
@@ -199,6 +210,27 @@ impl MockLlm {
         let found = seen.wait_for(condition).await;
         found.expect("the sender lives as long as the server").clone()
     }
+}
+
+impl Server {
+    fn config(&self) -> MutexGuard<'_, MockConfig> {
+        // A change that panics leaves the settings as they are.
+        self.config.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The first `count` tokens of reply number `n`: the standard 23, then sentences of ten words that
+/// no other reply has.
+fn tokens_of(n: usize, count: usize) -> Vec<String> {
+    let mut tokens = reply_tokens(n);
+    let mut more = Sentences::new(n as u64);
+    while tokens.len() < count {
+        let sentence = more.draw(10);
+        tokens.extend(sentence.trim_end_matches(['.', '!']).split(' ').map(|w| format!(" {w}")));
+        tokens.push(".".to_owned());
+    }
+    tokens.truncate(count);
+    tokens
 }
 
 /// The tokens of reply number `n`, counted from 1.
@@ -259,7 +291,7 @@ fn number_word(n: usize) -> String {
 
 async fn models(State(server): State<Arc<Server>>) -> Json<Value> {
     let entry = |id: &String| json!({"id": id, "object": "model", "owned_by": "mock"});
-    let data = server.config.models.iter().map(entry).collect::<Vec<_>>();
+    let data = server.config().models.iter().map(entry).collect::<Vec<_>>();
     Json(json!({"object": "list", "data": data}))
 }
 
@@ -281,7 +313,8 @@ async fn reply(State(server): State<Arc<Server>>, request: Request) -> Response 
         number = seen.requests;
     });
     let planned = server.faults.lock().await.pop_front();
-    let fault = planned.or_else(|| server.config.then.clone()).unwrap_or(Fault::Fine);
+    let config = server.config().clone();
+    let fault = planned.or_else(|| config.then.clone()).unwrap_or(Fault::Fine);
     match fault {
         Fault::SilentHead => server.stop.cancelled().await,
         Fault::Refuse(status, message, retry_after) => return refuse(status, message, retry_after),
@@ -290,7 +323,7 @@ async fn reply(State(server): State<Arc<Server>>, request: Request) -> Response 
         }
         _ => {}
     }
-    let script = script(&server.config, &request, number, &fault);
+    let script = script(&config, &request, number, &fault);
     let stop = server.stop.clone();
     let mut guard = ReplyGuard { server, finished: false };
     let sent = futures::stream::iter(script).then(move |(after, event)| {
@@ -376,14 +409,14 @@ fn script(
     fault: &Fault,
 ) -> Vec<(Duration, Event)> {
     let limit = ["max_tokens", "max_completion_tokens"].iter().find_map(|f| request[f].as_u64());
-    let limit = limit.map_or(REPLY_TOKENS, |limit| REPLY_TOKENS.min(limit as usize));
+    let limit = limit.map_or(config.tokens, |limit| config.tokens.min(limit as usize));
     let mut events = Vec::new();
     for text in opening(config.style) {
         events.push((Duration::ZERO, Event::Data(text, Mark::None)));
     }
-    let tokens = if *fault == Fault::Empty { Vec::new() } else { reply_tokens(number) };
+    let tokens = if *fault == Fault::Empty { Vec::new() } else { tokens_of(number, limit) };
     let mut due = Duration::from_millis(config.first_token_ms);
-    for (k, token) in tokens.iter().take(limit).enumerate() {
+    for (k, token) in tokens.iter().enumerate() {
         due = Duration::from_millis(config.first_token_ms + config.token_ms * k as u64);
         match fault {
             Fault::StallAfter(n) if k == *n => {
@@ -409,13 +442,14 @@ fn script(
         let text = chunk(config.style, json!({"content": token}), None);
         events.push((due, Event::Data(text, mark)));
     }
-    events.push((due, Event::Data(closing(config.style, request, limit), Mark::End)));
+    events.push((due, Event::Data(closing(config, request, limit), Mark::End)));
     events
 }
 
 /// What stands after the last token.
-fn closing(style: Style, request: &Value, sent: usize) -> String {
-    let reason = if sent < REPLY_TOKENS { "length" } else { "stop" };
+fn closing(config: &MockConfig, request: &Value, sent: usize) -> String {
+    let style = config.style;
+    let reason = if sent < config.tokens { "length" } else { "stop" };
     let mut end = chunk(style, json!({}), Some(reason));
     if style != Style::Bare {
         if request["stream_options"]["include_usage"] == true {
@@ -476,6 +510,17 @@ mod tests {
             "Answer number forty-two is ready for you now. \
              It took me only a short moment to find it for you today."
         );
+    }
+
+    #[test]
+    fn longer_replies_go_on_with_sentences_of_their_own() {
+        let (one, two) = (tokens_of(1, 80), tokens_of(2, 80));
+        assert_eq!((one.len(), &one[..23]), (80, &reply_tokens(1)[..]));
+        assert_ne!(one[23..], two[23..]);
+        assert_eq!(tokens_of(1, 80), one);
+        let max = json!({"max_tokens": 30});
+        let config = MockConfig { tokens: 80, ..MockConfig::default() };
+        assert_eq!(script(&config, &max, 1, &Fault::Fine).len(), 32);
     }
 
     #[test]

@@ -7,7 +7,8 @@ use clap::Subcommand;
 
 use super::serve::BrainArgs;
 use crate::bench::call::{Plan, Report};
-use crate::bench::{Spread, llm, tts};
+use crate::bench::{Spread, conversation, llm, tts};
+use crate::engines::BrainChoice;
 use crate::models::{self, DEFAULT_VOICE, ModelId, Store};
 use crate::speaking::{Device, VitsVoice, VoiceSpec, device};
 use crate::voices::Voices;
@@ -23,6 +24,8 @@ pub(super) struct Args {
 enum What {
     /// Whole calls: from the caller's last word to EVA's first.
     Call(CallArgs),
+    /// Conversations: pauses, interruptions, backchannels, noises, echo, what was heard.
+    Conversation(ConversationArgs),
     /// The built-in language model: time to the first token, tokens a second.
     Llm(LlmArgs),
     /// The voice: time to the first sound, processor time, beside Piper's engine.
@@ -103,12 +106,78 @@ struct CallArgs {
     json: bool,
 }
 
+#[derive(clap::Args)]
+struct ConversationArgs {
+    /// Calls at once; beyond 1 only smooth turns are measured, staggered and at once.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=8))]
+    calls: u16,
+    /// Only these scenarios.
+    #[arg(long, num_args = 1.., value_parser = conversation::SCENARIOS)]
+    scenario: Vec<String>,
+    /// A few of everything, in some minutes.
+    #[arg(long)]
+    quick: bool,
+    /// Decides pauses, moments, rooms and noises.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// `mock` is the standard brain for comparisons: 50 ms to the first token, then 20 ms each. Else
+    /// `builtin`, or the address of an OpenAI-compatible server.
+    #[arg(long, default_value = "mock")]
+    llm: String,
+    /// What the voice runs on: cpu, cuda (cuda:1 is the second GPU), or auto.
+    #[arg(long, env = "EVA_DEVICE", default_value = "auto")]
+    device: String,
+    /// Folder of the models.
+    #[arg(long, env = "EVA_MODELS_DIR")]
+    models: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.what {
         What::Call(args) => call(args),
+        What::Conversation(args) => conversation(args),
         What::Llm(args) => llm(args),
         What::Tts(args) => tts(args),
     }
+}
+
+fn conversation(args: ConversationArgs) -> anyhow::Result<ExitCode> {
+    crate::observability::start_quiet_logging();
+    let plan = conversation::Plan {
+        scenarios: args.scenario,
+        calls: args.calls.into(),
+        size: if args.quick { conversation::Size::Quick } else { conversation::Size::Full },
+        seed: args.seed,
+        brain: match args.llm.as_str() {
+            "mock" => None,
+            "builtin" => Some(BrainChoice::Builtin),
+            url => Some(BrainChoice::Server { url: url.to_owned(), model: None }),
+        },
+        device: device::pick(&args.device)?,
+        models: args.models,
+    };
+    let json = args.json;
+    let part_began = std::cell::Cell::new(std::time::Instant::now());
+    let told = |part: &str, lines: &[conversation::Line]| {
+        let took = part_began.replace(std::time::Instant::now()).elapsed().as_secs_f64();
+        let text: Vec<String> = lines.iter().map(conversation::Line::print).collect();
+        let text = format!("{part} ({took:.0} s)\n{}\n", text.join("\n"));
+        // Machines read the object; people who watch see the same.
+        if json { eprintln!("{text}") } else { println!("{text}") }
+    };
+    let report = super::runtime()?.block_on(conversation::run(&plan, told))?;
+    if json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        println!(
+            "brain: {}; human prompts: {}; seed {}",
+            report.brain, report.prompts, report.seed
+        );
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn tts(args: TtsArgs) -> anyhow::Result<ExitCode> {

@@ -1,19 +1,16 @@
 //! One headless call.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::ear::Ear;
+use super::mouth::Mouth;
 use super::signaling::Signaling;
-use super::{CALLER_VOICED_DBFS, DialError};
-use crate::audio::SLOT_SAMPLES;
-use crate::audio::level::rms_dbfs;
-use crate::audio::opus::{Encoder, EncoderConfig};
+use super::timeline::{Packet, Timeline, Told};
+use super::{DialError, Room};
 use crate::ids::CallId;
 use crate::observability::Parts;
 use crate::rtc::{Caller, CallerConfig, LegEvent, LegEvents, LegSender};
@@ -69,17 +66,11 @@ pub struct HeadlessCall {
     turn: TurnReport,
     /// All text frames, in order.
     log: Vec<Value>,
+    /// When each of them came.
+    told_at: Vec<Instant>,
+    /// The microphone hears EVA.
+    room: Option<Room>,
     closed: bool,
-}
-
-/// What the caller says, frame by frame.
-struct Mouth {
-    encoder: Encoder,
-    queue: VecDeque<f32>,
-    timestamp: u32,
-    next: Instant,
-    started: bool,
-    last_voiced: Option<Instant>,
 }
 
 impl HeadlessCall {
@@ -107,6 +98,8 @@ impl HeadlessCall {
             state: String::new(),
             turn: TurnReport::default(),
             log: Vec::new(),
+            told_at: Vec::new(),
+            room: None,
             closed: false,
         };
         call.wait_until_ready().await?;
@@ -162,8 +155,8 @@ impl HeadlessCall {
         self.turn = TurnReport::default();
         self.ear.listen_afresh();
         self.mouth.last_voiced = None;
-        self.mouth.queue.extend(sound);
-        while !self.mouth.queue.is_empty() && !self.closed {
+        self.mouth.say(sound);
+        while self.mouth.is_speaking() && !self.closed {
             self.step().await;
         }
         let give_up = Instant::now() + patience;
@@ -175,10 +168,82 @@ impl HeadlessCall {
 
     /// Lets the call run, saying `sound` if there is any, for this long.
     pub async fn run_for(&mut self, sound: &[f32], span: Duration) {
-        self.mouth.queue.extend(sound);
+        self.mouth.say(sound);
         let until = Instant::now() + span;
         while !self.closed && Instant::now() < until {
             self.step().await;
+        }
+    }
+
+    /// Begins to say `sound` with the next frame, behind what is being said; returns at once.
+    pub fn say(&mut self, sound: &[f32]) {
+        self.mouth.say(sound);
+    }
+
+    /// Mixes `sound` into the microphone, beside what is being said, in `delay` from now; returns at
+    /// once.
+    pub fn mix(&mut self, delay: Duration, sound: Vec<f32>) {
+        self.mouth.mix(delay, sound);
+    }
+
+    /// From now on the microphone hears EVA as this room sends her back; `None` ends it.
+    pub fn set_room(&mut self, room: Option<Room>) {
+        self.room = room;
+    }
+
+    /// Holds the caller's packets back, as a phone does on call waiting, or sends them again.
+    pub fn hold(&mut self, held: bool) {
+        self.mouth.held = held;
+    }
+
+    /// Lets the call run until `condition` is met (true) or `limit` has passed (false).
+    pub async fn run_until(&mut self, limit: Duration, condition: impl Fn(&Self) -> bool) -> bool {
+        let give_up = Instant::now() + limit;
+        while !self.closed && Instant::now() < give_up {
+            if condition(self) {
+                return true;
+            }
+            self.step().await;
+        }
+        condition(self)
+    }
+
+    /// Who has the floor, as the gateway told last.
+    pub fn state(&self) -> &str {
+        &self.state
+    }
+
+    /// Whether the caller still has something to say.
+    pub fn is_speaking(&self) -> bool {
+        self.mouth.is_speaking()
+    }
+
+    /// The packets received so far, in order.
+    pub fn heard(&self) -> &[Packet] {
+        &self.ear.heard
+    }
+
+    /// How long nothing audible came, fillers included.
+    pub fn quiet_for(&self) -> Duration {
+        let heard = self.ear.heard.iter().rev();
+        let last = heard.take_while(|packet| packet.dbfs <= super::REPLY_AUDIBLE_DBFS).last();
+        let Some(first_quiet) = last else {
+            // The newest packet is audible; the stream stops in silence.
+            return self.ear.heard.last().map_or(Duration::MAX, |packet| packet.arrived.elapsed());
+        };
+        first_quiet.arrived.elapsed()
+    }
+
+    /// All that happened so far; the call keeps nothing of it.
+    pub fn take_timeline(&mut self) -> Timeline {
+        let told_at = std::mem::take(&mut self.told_at).into_iter();
+        let told = told_at.zip(std::mem::take(&mut self.log));
+        Timeline {
+            said: std::mem::take(&mut self.mouth.said),
+            packets: std::mem::take(&mut self.ear.heard),
+            told: told.map(|(arrived, event)| Told { arrived, event }).collect(),
+            recording: std::mem::take(&mut self.ear.recording),
+            pacing_ms: std::mem::take(&mut self.ear.pacing_ms),
         }
     }
 
@@ -225,7 +290,9 @@ impl HeadlessCall {
             biased;
             event = self.events.next() => self.event(event),
             () = tokio::time::sleep_until(self.mouth.next.into()) => {
-                if let Some((payload, timestamp, marker)) = self.mouth.frame() {
+                let echo = self.room.as_ref().zip(self.ear.playing_at(self.mouth.next));
+                let echo = echo.map(|(room, now)| room.frame(&self.ear.recording, now));
+                if let Some((payload, timestamp, marker)) = self.mouth.frame(echo) {
                     self.sender.send_opus(payload, timestamp, marker);
                 }
             }
@@ -268,6 +335,7 @@ impl HeadlessCall {
             "eva.error" => self.turn.errors.push(text("message")),
             _ => {}
         }
+        self.told_at.push(Instant::now());
         self.log.push(json);
     }
 }
@@ -287,36 +355,4 @@ fn redirected(sdp: &str, relay: SocketAddr) -> String {
         fields.join(" ") + "\r\n"
     };
     sdp.lines().map(line).collect()
-}
-
-impl Mouth {
-    fn new() -> Self {
-        Self {
-            encoder: Encoder::new(EncoderConfig::default()).expect("libopus encodes 48 kHz mono"),
-            queue: VecDeque::new(),
-            timestamp: 0,
-            next: Instant::now(),
-            started: false,
-            last_voiced: None,
-        }
-    }
-
-    /// The next 20 ms: what is queued, else silence.
-    fn frame(&mut self) -> Option<(Bytes, u32, bool)> {
-        self.next += Duration::from_millis(20);
-        let mut pcm = [0.0; SLOT_SAMPLES];
-        for (slot, sample) in
-            pcm.iter_mut().zip(self.queue.drain(..SLOT_SAMPLES.min(self.queue.len())))
-        {
-            *slot = sample;
-        }
-        if rms_dbfs(&pcm) > CALLER_VOICED_DBFS {
-            self.last_voiced = Some(Instant::now());
-        }
-        let marker = !std::mem::replace(&mut self.started, true);
-        let timestamp = self.timestamp;
-        self.timestamp = timestamp.wrapping_add(SLOT_SAMPLES as u32);
-        let payload = self.encoder.encode(&pcm).ok()?;
-        Some((payload, timestamp, marker))
-    }
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::REPLY_AUDIBLE_DBFS;
+use super::timeline::Packet;
 use crate::audio::level::rms_dbfs;
 use crate::audio::opus::Decoder;
 use crate::rtc::RtpIn;
@@ -28,6 +29,8 @@ pub(super) struct Ear {
     filled: Option<(u32, u32)>,
     /// Packets received.
     pub(super) packets: u64,
+    /// Each of them that could be decoded.
+    pub(super) heard: Vec<Packet>,
 }
 
 #[derive(Clone, Copy)]
@@ -49,6 +52,7 @@ impl Ear {
             filler: None,
             filled: None,
             packets: 0,
+            heard: Vec::new(),
         }
     }
 
@@ -91,7 +95,14 @@ impl Ear {
         let filled = self.filled.is_some_and(|(start, end)| {
             packet.timestamp.wrapping_sub(start) < end.wrapping_sub(start)
         });
-        if rms_dbfs(&self.recording[before..]) <= REPLY_AUDIBLE_DBFS {
+        let dbfs = rms_dbfs(&self.recording[before..]);
+        self.heard.push(Packet {
+            timestamp: packet.timestamp,
+            arrived: packet.arrived,
+            dbfs,
+            at: before,
+        });
+        if dbfs <= REPLY_AUDIBLE_DBFS {
             return;
         }
         if filled {
@@ -100,6 +111,12 @@ impl Ear {
             let first = self.audible.map_or(packet.arrived, |(first, _)| first);
             self.audible = Some((first, packet.arrived));
         }
+    }
+
+    /// The place in the recording that is played at this time; `None` before the first packet.
+    pub(super) fn playing_at(&self, at: Instant) -> Option<i64> {
+        let since = at.checked_duration_since(self.began?)?;
+        Some((since.as_nanos() * 48 / 1_000_000) as i64)
     }
 
     /// Whether nothing audible came for a while.
