@@ -19,6 +19,7 @@
 
 #![deny(clippy::disallowed_methods)]
 
+pub mod echo;
 pub mod jitter;
 pub mod level;
 pub mod opus;
