@@ -10,6 +10,11 @@ use realfft::num_complex::Complex32;
 const EDGES: [usize; BANDS + 1] = [6, 10, 14, 19, 25, 32, 42, 56, 74, 96, 120];
 pub(super) const BANDS: usize = 10;
 
+/// Frames of what was sent that are looked at, and how many of them lie ahead of the lag: 60 ms
+/// either way.
+pub(super) const AROUND: usize = 4;
+pub(super) const AHEAD: i64 = 3;
+
 /// Power in each band.
 pub(super) type Bands = [f32; BANDS];
 
@@ -42,6 +47,8 @@ pub(super) struct Verdict {
     pub(super) left_db: f32,
     /// What was heard above what the echo brings, mean dB over the bands.
     pub(super) heard_db: f32,
+    /// The same, if the lag were off by some 60 ms.
+    pub(super) around_db: f32,
     /// What `left_db` must be above to be more than chance.
     pub(super) limit_db: f32,
 }
@@ -55,6 +62,9 @@ pub(super) struct Judge {
     spread: f32,
     sent: Bands,
     noise: Bands,
+    /// What was sent around the lag, a frame each.
+    around: [(Bands, Bands); AROUND],
+    newest: usize,
 }
 
 impl Judge {
@@ -63,9 +73,11 @@ impl Judge {
             back: [0.0; BANDS],
             left: [0.0; BANDS],
             frames: 0.0,
-            spread: 4.0,
+            spread: 2.0,
             sent: [0.0; BANDS],
             noise: [1.0; BANDS],
+            around: [([0.0; BANDS], [0.0; BANDS]); AROUND],
+            newest: 0,
         }
     }
 
@@ -73,6 +85,17 @@ impl Judge {
     pub(super) fn refilter(&mut self) {
         self.left = self.back;
         self.frames = self.frames.min(3.0);
+    }
+
+    /// What was sent at the lag, and [`AHEAD`] frames later.
+    pub(super) fn sent(&mut self, now: Bands, ahead: Bands) {
+        self.newest = (self.newest + AROUND - 1) % AROUND;
+        self.around[self.newest] = (now, ahead);
+    }
+
+    /// Little was learned so far.
+    pub(super) fn fresh(&self) -> bool {
+        self.frames < 6.0
     }
 
     /// Follows the line's noise; call it on every frame heard.
@@ -84,17 +107,21 @@ impl Judge {
     }
 
     /// Judges a frame.
-    pub(super) fn judge(&mut self, sent: &Bands, heard: &Bands, left: &Bands) -> Verdict {
-        for (expected, sent) in self.sent.iter_mut().zip(sent) {
+    pub(super) fn judge(&mut self, heard: &Bands, left: &Bands) -> Verdict {
+        let sent = self.around[self.newest].0;
+        for (expected, sent) in self.sent.iter_mut().zip(&sent) {
             *expected = sent.max(*expected * RING);
         }
         let mut audible = 0;
-        let (mut left_db, mut heard_db) = (0.0, 0.0);
+        let (mut left_db, mut heard_db, mut around_db) = (0.0, 0.0, 0.0);
         for b in 0..BANDS {
             let noise = 3.0 * self.noise[b];
             let back = self.sent[b] * 10f32.powf(self.back[b] / 10.0);
             let remains = self.sent[b] * 10f32.powf(self.left[b] / 10.0);
             audible += usize::from(if self.frames < 1.0 { self.sent[b] > 1e-3 } else { back > 2.0 * self.noise[b] });
+            let most = self.around.iter().map(|(now, ahead)| now[b].max(ahead[b])).fold(self.sent[b], f32::max);
+            let most = most * 10f32.powf(self.back[b] / 10.0);
+            around_db += db(heard[b] / (most + noise)).clamp(LEAST, MOST);
             left_db += db(left[b] / (remains + noise)).clamp(LEAST, MOST);
             heard_db += db(heard[b] / (back + noise)).clamp(LEAST, MOST);
         }
@@ -102,14 +129,18 @@ impl Judge {
             expected: audible >= 2,
             left_db: left_db / BANDS as f32,
             heard_db: heard_db / BANDS as f32,
+            around_db: around_db / BANDS as f32,
             limit_db: (1.0 + 2.5 * self.spread.sqrt()).clamp(4.0, 8.0),
         }
     }
 
     /// Learns from a frame that was echo and nothing else.
-    pub(super) fn learn(&mut self, heard: &Bands, left: &Bands, verdict: &Verdict) {
-        self.spread += 0.04 * (verdict.left_db.max(0.0).powi(2) - self.spread);
-        let fresh = 1.0 / (self.frames + 1.0);
+    pub(super) fn learn(&mut self, heard: &Bands, left: &Bands, verdict: &Verdict, weight: f32) {
+        if weight == 0.0 {
+            return;
+        }
+        self.spread += 0.04 * weight * (verdict.left_db.max(0.0).powi(2) - self.spread);
+        let fresh = weight / (self.frames + 1.0);
         self.frames = (self.frames + 1.0).min(LEARNED);
         for b in 0..BANDS {
             if self.sent[b] < 1e-4 || heard[b] < 2.0 * self.noise[b] {

@@ -26,8 +26,8 @@ const OVER: u64 = 20_800;
 /// The filter begins this long before the lag: 20 ms.
 const HEAD: i64 = 320;
 
-const LOCK: f32 = 0.3;
-const SUSPECT: f32 = 0.15;
+const LOCK: f32 = 0.24;
+const SUSPECT: f32 = 0.17;
 
 /// What is heard in place of the frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +67,7 @@ pub struct EchoGuard {
     near_hold: u32,
     near_run: u32,
     evidence: f32,
+    usual: f32,
     fit: (f32, f32),
     pub trace: bool,
 }
@@ -94,6 +95,7 @@ impl EchoGuard {
             near_hold: 0,
             near_run: 0,
             evidence: 0.0,
+            usual: 0.3,
             fit: (0.0, 0.0),
             trace: std::env::var("TRACE").is_ok(),
         }
@@ -137,16 +139,22 @@ impl EchoGuard {
         let clean = self.cancel(start, frame);
         shift(&mut self.left, &clean);
         let left = bands(self.spectrum.of(&self.left));
-        let mut window = [0.0; WINDOW];
-        self.sent.copy(start + FRAME_SAMPLES as i64 - WINDOW as i64, &mut window);
-        let sent = bands(self.spectrum.of(&window));
-        let v = self.judge.judge(&sent, &heard, &left);
+        let v = self.judge.judge(&heard, &left);
         let score = self.finder.score(lag);
         let fits = self.fits(frame, &clean);
         let near = self.weigh(v, fits);
-        if v.expected && !near && self.near_hold == 0 { self.judge.learn(&heard, &left, &v); }
-        let give = if !v.expected { Give::Raw } else if near || self.near_hold > 0 { Give::Clean } else { Give::Mute };
-        if self.trace { println!("T lag {lag:3} score {score:.2} best {:3} {:.2} left {:5.1} heard {:5.1} fits {fits:5.2} limit {:.1} ev {:4.1} hold {} exp {} raw {:.1} clean {:.1} {give:?}", best.lag, best.score, v.left_db, v.heard_db, v.limit_db, self.evidence, self.near_hold, v.expected as u8, 10.0 * (heard.iter().sum::<f32>()+1e-9).log10(), 10.0 * (left.iter().sum::<f32>()+1e-9).log10()); }
+        if v.expected {
+            let step = if score > self.usual { 0.06 } else { 0.01 };
+            if !near && self.near_hold == 0 {
+                self.usual += step * (score - self.usual);
+            }
+            let quiet = !near && self.near_hold == 0 && (v.left_db < 3.0 || self.judge.fresh());
+            let weight = if quiet { 1.0 } else if score > 0.75 * self.usual { 0.5 } else { 0.0 };
+            self.judge.learn(&heard, &left, &v, weight);
+        }
+        let worse = left.iter().sum::<f32>() > heard.iter().sum::<f32>();
+        let give = if !v.expected || (worse && (near || self.near_hold > 0)) { Give::Raw } else if near || self.near_hold > 0 { Give::Clean } else { Give::Mute };
+        if self.trace { println!("T lag {lag:3} score {score:.2} best {:3} {:.2} left {:5.1} heard {:5.1} around {:5.1} fits {fits:5.2} limit {:.1} ev {:4.1} hold {} exp {} raw {:.1} clean {:.1} {give:?}", best.lag, best.score, v.left_db, v.heard_db, v.around_db, v.limit_db, self.evidence, self.near_hold, v.expected as u8, 10.0 * (heard.iter().sum::<f32>()+1e-9).log10(), 10.0 * (left.iter().sum::<f32>()+1e-9).log10()); }
         self.give(give, frame, &clean);
         let (e, h): (f32, f32) = (left.iter().sum(), heard.iter().sum());
         EchoReport { echo: if give == Give::Mute { 1.0 } else { (1.0 - e / h.max(1e-9)).clamp(0.0, 1.0) }, residual_is_echo: give == Give::Mute }
@@ -163,16 +171,22 @@ impl EchoGuard {
             with += x * y;
             own += y * y;
         }
-        self.fit.0 += 0.35 * (with - self.fit.0);
-        self.fit.1 += 0.35 * (own - self.fit.1);
+        self.fit.0 += 0.45 * (with - self.fit.0);
+        self.fit.1 += 0.45 * (own - self.fit.1);
         (self.fit.0 / (self.fit.1 + 1e-7)).clamp(-2.0, 3.0)
     }
 
     /// Whether the person speaks.
     fn weigh(&mut self, v: judge::Verdict, fits: f32) -> bool {
-        let wrong = fits < 0.35;
-        let excess = if wrong { (v.heard_db - 5.0).min(v.left_db - v.limit_db) } else { v.left_db - v.limit_db };
-        let excess = if v.heard_db < 0.5 { excess.min(-1.0) } else { excess };
+        let wrong = fits < 0.45;
+        let doubt = 10.0 * (0.9 - fits).clamp(0.0, 0.4);
+        let mut excess = v.left_db - v.limit_db - doubt;
+        if wrong {
+            excess = excess.min(v.around_db - 4.0);
+        }
+        if v.heard_db < 0.5 {
+            excess = excess.min(-1.0);
+        }
         self.evidence = (self.evidence + excess.clamp(-4.0, 6.0)).clamp(0.0, 20.0);
         let near = v.expected && excess > 0.0 && self.evidence >= 3.0;
         if near {
@@ -180,7 +194,7 @@ impl EchoGuard {
             self.near_hold = if self.evidence >= 12.0 { 9 } else if self.near_run >= 2 { 3 } else { 1 };
         } else {
             self.near_run = 0;
-            self.near_hold = self.near_hold.saturating_sub(1);
+            self.near_hold = self.near_hold.saturating_sub(if wrong || v.heard_db < -1.0 { 3 } else { 1 });
         }
         near
     }
@@ -226,7 +240,18 @@ impl EchoGuard {
         let mut clean = *frame;
         let mut window = [0.0; 2 * BLOCK];
         let back = if self.running { 0 } else { PARTS as i64 - 1 };
+        let frames = if self.running { 0 } else { judge::AROUND as i64 - 1 };
         self.running = true;
+        for f in -frames..1 {
+            let mut spectrum = |frame: i64| {
+                let mut window = [0.0; WINDOW];
+                let end = start + frame * FRAME_SAMPLES as i64;
+                self.sent.copy(end - WINDOW as i64, &mut window);
+                bands(self.spectrum.of(&window))
+            };
+            let (now, ahead) = (spectrum(f + 1), spectrum(f + 1 + judge::AHEAD));
+            self.judge.sent(now, ahead);
+        }
         for b in -back..0 {
             self.sent.copy(start + HEAD + (b - 1) * BLOCK as i64, &mut window);
             self.canceller.remember(&window);
