@@ -95,7 +95,11 @@ impl Canceller {
         self.newest = (self.newest + PARTS - 1) % PARTS;
         self.time.copy_from_slice(sent);
         self.forward
-            .process_with_scratch(&mut self.time, &mut self.parts[self.newest].sent, &mut self.scratch)
+            .process_with_scratch(
+                &mut self.time,
+                &mut self.parts[self.newest].sent,
+                &mut self.scratch,
+            )
             .expect("the buffers were made for this transform");
     }
 

@@ -118,8 +118,16 @@ impl Judge {
             let noise = 3.0 * self.noise[b];
             let back = self.sent[b] * 10f32.powf(self.back[b] / 10.0);
             let remains = self.sent[b] * 10f32.powf(self.left[b] / 10.0);
-            audible += usize::from(if self.frames < 1.0 { self.sent[b] > 1e-3 } else { back > 2.0 * self.noise[b] });
-            let most = self.around.iter().map(|(now, ahead)| now[b].max(ahead[b])).fold(self.sent[b], f32::max);
+            audible += usize::from(if self.frames < 1.0 {
+                self.sent[b] > 1e-3
+            } else {
+                back > 2.0 * self.noise[b]
+            });
+            let most = self
+                .around
+                .iter()
+                .map(|(now, ahead)| now[b].max(ahead[b]))
+                .fold(self.sent[b], f32::max);
             let most = most * 10f32.powf(self.back[b] / 10.0);
             around_db += db(heard[b] / (most + noise)).clamp(LEAST, MOST);
             left_db += db(left[b] / (remains + noise)).clamp(LEAST, MOST);

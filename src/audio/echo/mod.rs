@@ -1,4 +1,17 @@
-//! EVA's own echo, found and taken out of what is heard.
+//! EVA's own echo, found in what is heard and taken out.
+//!
+//! In: each slot as it goes out (48 kHz) and each frame as it is heard (16 kHz). Out: the frame, with
+//! the echo taken out of it, and an [`EchoReport`]. Owned by the call, told the time. Where nothing
+//! comes back, frames stay as they came, bit for bit; nothing is ever delayed.
+//!
+//! `lag` finds how long ago what is heard was sent, within some 150 ms of the first echo and up to a
+//! second back; `cancel` learns the way through the room and subtracts; `judge` says whether what is
+//! left is the person. Frames that hold echo alone come out silent, so neither the VAD nor the
+//! recogniser hears any; frames with the person in them come out less the echo.
+//!
+//! Our own, and not the port of WebRTC's AEC3 (`sonora-aec3` 0.2): over the rooms of `tests/echo.rs`
+//! that took four times the time, heard the person later over the echo, let through more of it, and
+//! changes and delays every frame whether there is an echo or not.
 
 mod cancel;
 mod judge;
@@ -9,7 +22,7 @@ mod spectrum;
 use std::time::Duration;
 
 use cancel::{BLOCK, Canceller, PARTS};
-use judge::{Bands, Judge, bands};
+use judge::{Bands, Judge, Verdict, bands};
 use lag::{LagFinder, STEP};
 use sent::Sent;
 use spectrum::{Spectrum, WINDOW};
@@ -26,8 +39,31 @@ const OVER: u64 = 20_800;
 /// The filter begins this long before the lag: 20 ms.
 const HEAD: i64 = 320;
 
+/// A lag that fits this well is the echo's. Over 4 minutes of people talking across EVA without an
+/// echo, none came above 0.13.
 const LOCK: f32 = 0.24;
+/// Where one fits this well, marks wait.
 const SUSPECT: f32 = 0.17;
+/// Another lag must fit this much better, in two frames running, to take over.
+const BETTER: f32 = 0.1;
+
+/// How fast the filter's fit is followed.
+const FIT_STEP: f32 = 0.45;
+/// Below this fit the filter is wrong: the way has changed.
+const MISFIT: f32 = 0.45;
+/// Above what the echo brings by this much, in dB, it is the person even where the filter is wrong.
+const LOUD_DB: f32 = 4.0;
+/// Below this above what the echo brings, in dB, nobody else can be there.
+const FAINT_DB: f32 = 0.5;
+/// Evidence (dB, frame by frame) at which the person is let through, and kept for longer.
+const ENOUGH: f32 = 3.0;
+const PLENTY: f32 = 12.0;
+/// Frames for which the person is kept after the last sign: on one sign, two, plenty.
+const HOLD: [u32; 3] = [1, 3, 9];
+/// Steps with what was sent at this share of what is usual: it is echo, whatever the judge says.
+const IN_STEP: f32 = 0.8;
+/// A seam is 5 ms.
+const SEAM: f32 = 80.0;
 
 /// What is heard in place of the frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,27 +92,50 @@ pub struct EchoGuard {
     spectrum: Spectrum,
     canceller: Canceller,
     judge: Judge,
+    /// The sample after the last one heard.
     heard_end: i64,
+    /// What to add to get to what was sent, without a lag.
     base: Option<i64>,
     raw: [f32; WINDOW],
     left: [f32; WINDOW],
-    lag: Option<usize>,
-    moved: u32,
-    running: bool,
+    line: Line,
     given: Give,
-    near_hold: u32,
-    near_run: u32,
-    evidence: f32,
+    person: Person,
+    /// How well the lag fits while there is echo alone.
     usual: f32,
+}
+
+/// The echo's way.
+#[derive(Default)]
+struct Line {
+    lag: Option<usize>,
+    /// Frames in which another lag fitted better.
+    moved: u32,
+    /// The filter has seen the frame before this one.
+    running: bool,
+}
+
+/// Whether the person speaks over the echo, weighed frame by frame.
+#[derive(Default)]
+struct Person {
+    /// Frames for which they are still taken to speak.
+    hold: u32,
+    /// Signs of them in a row.
+    run: u32,
+    /// In dB.
+    evidence: f32,
+    /// The filter's echo in what is heard, and in itself.
     fit: (f32, f32),
-    pub trace: bool,
 }
 
 impl Default for EchoGuard {
-    fn default() -> Self { Self::new() }
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl EchoGuard {
+    /// Knows of no echo yet.
     pub fn new() -> Self {
         Self {
             sent: Sent::new(),
@@ -88,19 +147,15 @@ impl EchoGuard {
             base: None,
             raw: [0.0; WINDOW],
             left: [0.0; WINDOW],
-            lag: None,
-            moved: 0,
-            running: false,
+            line: Line::default(),
             given: Give::Raw,
-            near_hold: 0,
-            near_run: 0,
-            evidence: 0.0,
+            person: Person::default(),
             usual: 0.3,
-            fit: (0.0, 0.0),
-            trace: std::env::var("TRACE").is_ok(),
         }
     }
 
+    /// A slot of 20 ms goes out at `at` since the call began: 48 kHz mono as it will sound, ducked and
+    /// faded; silence too (slots left out count as silence).
     pub fn sent(&mut self, at: Duration, pcm48: &[f32]) {
         self.sent.push(at, pcm48);
         while (self.finder.steps() + 1) * STEP as u64 <= self.sent.end() {
@@ -116,11 +171,13 @@ impl EchoGuard {
         }
     }
 
-    pub fn hear(&mut self, _at: Duration, frame: &mut [f32; FRAME_SAMPLES]) -> EchoReport {
+    /// A frame was heard, in the stream's order; takes the echo out of it. Call it when the frame comes,
+    /// after [`Self::sent`] for the slots that went out before.
+    pub fn hear(&mut self, frame: &mut [f32; FRAME_SAMPLES]) -> EchoReport {
         self.heard_end += FRAME_SAMPLES as i64;
         shift(&mut self.raw, frame);
         if self.sent.silent_for() > OVER {
-            self.running = false;
+            self.line.running = false;
             self.given = Give::Raw;
             return EchoReport::default();
         }
@@ -131,72 +188,53 @@ impl EchoGuard {
         self.judge.listen(&heard);
         let best = self.finder.best();
         self.follow(best);
-        let Some(lag) = self.lag else {
-            if self.trace { println!("T best {:3} {:.2}", best.lag, best.score); }
+        let Some(lag) = self.line.lag else {
             return EchoReport { echo: best.score, residual_is_echo: best.score > SUSPECT };
         };
         let start = self.heard_end + base - FRAME_SAMPLES as i64 - (lag * STEP) as i64;
         let clean = self.cancel(start, frame);
         shift(&mut self.left, &clean);
         let left = bands(self.spectrum.of(&self.left));
-        let v = self.judge.judge(&heard, &left);
-        let score = self.finder.score(lag);
-        let fits = self.fits(frame, &clean);
-        let near = self.weigh(v, fits);
-        if v.expected {
-            let step = if score > self.usual { 0.06 } else { 0.01 };
-            if !near && self.near_hold == 0 {
-                self.usual += step * (score - self.usual);
-            }
-            let quiet = !near && self.near_hold == 0 && (v.left_db < 3.0 || self.judge.fresh());
-            let weight = if quiet { 1.0 } else if score > 0.75 * self.usual { 0.5 } else { 0.0 };
-            self.judge.learn(&heard, &left, &v, weight);
-        }
-        let worse = left.iter().sum::<f32>() > heard.iter().sum::<f32>();
-        let give = if !v.expected || (worse && (near || self.near_hold > 0)) { Give::Raw } else if near || self.near_hold > 0 { Give::Clean } else { Give::Mute };
-        if self.trace { println!("T lag {lag:3} score {score:.2} best {:3} {:.2} left {:5.1} heard {:5.1} around {:5.1} fits {fits:5.2} limit {:.1} ev {:4.1} hold {} exp {} raw {:.1} clean {:.1} {give:?}", best.lag, best.score, v.left_db, v.heard_db, v.around_db, v.limit_db, self.evidence, self.near_hold, v.expected as u8, 10.0 * (heard.iter().sum::<f32>()+1e-9).log10(), 10.0 * (left.iter().sum::<f32>()+1e-9).log10()); }
+        let verdict = self.judge.judge(&heard, &left);
+        let fits = self.person.fits(frame, &clean);
+        let near = self.person.weigh(&verdict, fits);
+        self.learn(lag, &verdict, &heard, &left);
+        let (left, heard) = (left.iter().sum::<f32>(), heard.iter().sum::<f32>());
+        let give = match verdict.expected {
+            false => Give::Raw,
+            true if !near => Give::Mute,
+            // A filter that adds is wrong.
+            true if left > heard => Give::Raw,
+            true => Give::Clean,
+        };
         self.give(give, frame, &clean);
-        let (e, h): (f32, f32) = (left.iter().sum(), heard.iter().sum());
-        EchoReport { echo: if give == Give::Mute { 1.0 } else { (1.0 - e / h.max(1e-9)).clamp(0.0, 1.0) }, residual_is_echo: give == Give::Mute }
+        let echo = match give {
+            Give::Mute => 1.0,
+            Give::Clean => (1.0 - left / heard.max(1e-9)).clamp(0.0, 1.0),
+            Give::Raw => 0.0,
+        };
+        EchoReport { echo, residual_is_echo: give == Give::Mute }
     }
 
-    /// How far the filter's echo is in what is heard: 1 when it is right, 0 when it is not.
-    fn fits(&mut self, raw: &[f32; FRAME_SAMPLES], clean: &[f32; FRAME_SAMPLES]) -> f32 {
-        let (mut with, mut own) = (0.0, 0.0);
-        let mut before = (raw[0], raw[0] - clean[0]);
-        for (r, c) in raw.iter().zip(clean) {
-            let echo = r - c;
-            let (x, y) = (r - 0.9 * before.0, echo - 0.9 * before.1);
-            before = (*r, echo);
-            with += x * y;
-            own += y * y;
+    /// Takes in what the frame says of the echo alone.
+    fn learn(&mut self, lag: usize, verdict: &Verdict, heard: &Bands, left: &Bands) {
+        if !verdict.expected {
+            return;
         }
-        self.fit.0 += 0.45 * (with - self.fit.0);
-        self.fit.1 += 0.45 * (own - self.fit.1);
-        (self.fit.0 / (self.fit.1 + 1e-7)).clamp(-2.0, 3.0)
-    }
-
-    /// Whether the person speaks.
-    fn weigh(&mut self, v: judge::Verdict, fits: f32) -> bool {
-        let wrong = fits < 0.45;
-        let doubt = 10.0 * (0.9 - fits).clamp(0.0, 0.4);
-        let mut excess = v.left_db - v.limit_db - doubt;
-        if wrong {
-            excess = excess.min(v.around_db - 4.0);
+        let score = self.finder.score(lag);
+        let alone = self.person.hold == 0;
+        if alone {
+            let step = if score > self.usual { 0.06 } else { 0.01 };
+            self.usual += step * (score - self.usual);
         }
-        if v.heard_db < 0.5 {
-            excess = excess.min(-1.0);
-        }
-        self.evidence = (self.evidence + excess.clamp(-4.0, 6.0)).clamp(0.0, 20.0);
-        let near = v.expected && excess > 0.0 && self.evidence >= 3.0;
-        if near {
-            self.near_run += 1;
-            self.near_hold = if self.evidence >= 12.0 { 9 } else if self.near_run >= 2 { 3 } else { 1 };
+        let weight = if alone && (verdict.left_db < 3.0 || self.judge.fresh()) {
+            1.0
+        } else if score > IN_STEP * self.usual {
+            0.5
         } else {
-            self.near_run = 0;
-            self.near_hold = self.near_hold.saturating_sub(if wrong || v.heard_db < -1.0 { 3 } else { 1 });
-        }
-        near
+            0.0
+        };
+        self.judge.learn(heard, left, verdict, weight);
     }
 
     fn align(&mut self) -> i64 {
@@ -207,41 +245,45 @@ impl EchoGuard {
             _ => {
                 self.base = Some(fresh);
                 self.finder.forget();
-                self.lag = None;
+                self.line.lag = None;
                 fresh
             }
         }
     }
 
     fn follow(&mut self, best: lag::Fit) {
-        match self.lag {
+        match self.line.lag {
             None if best.score > LOCK => self.lock(best.lag),
             None => {}
             Some(lag) => {
-                let here = (lag.saturating_sub(1)..(lag + 2).min(lag::LAGS)).map(|l| self.finder.score(l)).fold(0.0, f32::max);
-                let elsewhere = best.lag.abs_diff(lag) > 1 && best.score > LOCK && best.score > here + 0.1;
-                self.moved = if elsewhere { self.moved + 1 } else { 0 };
-                if self.moved >= 2 { self.lock(best.lag); }
+                let here = (lag.saturating_sub(1)..(lag + 2).min(lag::LAGS))
+                    .map(|l| self.finder.score(l))
+                    .fold(0.0, f32::max);
+                let elsewhere =
+                    best.lag.abs_diff(lag) > 1 && best.score > LOCK && best.score > here + BETTER;
+                self.line.moved = if elsewhere { self.line.moved + 1 } else { 0 };
+                if self.line.moved >= 2 {
+                    self.lock(best.lag);
+                }
             }
         }
     }
 
     fn lock(&mut self, lag: usize) {
-        if self.trace { println!("LOCK {lag}"); }
-        self.lag = Some(lag);
-        self.moved = 0;
+        self.line.lag = Some(lag);
+        self.line.moved = 0;
         self.canceller.forget();
-        self.fit = (0.0, 0.0);
+        self.person.fit = (0.0, 0.0);
         self.judge.refilter();
-        self.running = false;
+        self.line.running = false;
     }
 
     fn cancel(&mut self, start: i64, frame: &[f32; FRAME_SAMPLES]) -> [f32; FRAME_SAMPLES] {
         let mut clean = *frame;
         let mut window = [0.0; 2 * BLOCK];
-        let back = if self.running { 0 } else { PARTS as i64 - 1 };
-        let frames = if self.running { 0 } else { judge::AROUND as i64 - 1 };
-        self.running = true;
+        let back = if self.line.running { 0 } else { PARTS as i64 - 1 };
+        let frames = if self.line.running { 0 } else { judge::AROUND as i64 - 1 };
+        self.line.running = true;
         for f in -frames..1 {
             let mut spectrum = |frame: i64| {
                 let mut window = [0.0; WINDOW];
@@ -266,12 +308,60 @@ impl EchoGuard {
 
     fn give(&mut self, give: Give, frame: &mut [f32; FRAME_SAMPLES], clean: &[f32; FRAME_SAMPLES]) {
         let before = std::mem::replace(&mut self.given, give);
-        if before == give && give == Give::Raw { return; }
+        if before == give && give == Give::Raw {
+            return;
+        }
         for (i, (sample, clean)) in frame.iter_mut().zip(clean).enumerate() {
-            let of = |g| match g { Give::Raw => *sample, Give::Clean => *clean, Give::Mute => 0.0 };
-            let w = ((i as f32 + 0.5) / 80.0).min(1.0);
+            let of = |g| match g {
+                Give::Raw => *sample,
+                Give::Clean => *clean,
+                Give::Mute => 0.0,
+            };
+            let w = ((i as f32 + 0.5) / SEAM).min(1.0);
             *sample = if before == give { of(give) } else { of(give) * w + of(before) * (1.0 - w) };
         }
+    }
+}
+
+impl Person {
+    /// How far the filter's echo is in what is heard: 1 when it is right, 0 when it is not.
+    fn fits(&mut self, raw: &[f32; FRAME_SAMPLES], clean: &[f32; FRAME_SAMPLES]) -> f32 {
+        let (mut with, mut own) = (0.0, 0.0);
+        let mut before = (raw[0], raw[0] - clean[0]);
+        for (raw, clean) in raw.iter().zip(clean) {
+            let echo = raw - clean;
+            let (x, y) = (raw - 0.9 * before.0, echo - 0.9 * before.1);
+            before = (*raw, echo);
+            with += x * y;
+            own += y * y;
+        }
+        self.fit.0 += FIT_STEP * (with - self.fit.0);
+        self.fit.1 += FIT_STEP * (own - self.fit.1);
+        (self.fit.0 / (self.fit.1 + 1e-7)).clamp(-2.0, 3.0)
+    }
+
+    /// Whether they speak.
+    fn weigh(&mut self, verdict: &Verdict, fits: f32) -> bool {
+        let wrong = fits < MISFIT;
+        let doubt = 10.0 * (0.9 - fits).clamp(0.0, 0.4);
+        let mut excess = verdict.left_db - verdict.limit_db - doubt;
+        if wrong {
+            excess = excess.min(verdict.around_db - LOUD_DB);
+        }
+        if verdict.heard_db < FAINT_DB {
+            excess = excess.min(-1.0);
+        }
+        self.evidence = (self.evidence + excess.clamp(-4.0, 6.0)).clamp(0.0, 20.0);
+        if verdict.expected && excess > 0.0 && self.evidence >= ENOUGH {
+            self.run += 1;
+            let sure = if self.evidence >= PLENTY { 2 } else { usize::from(self.run >= 2) };
+            self.hold = HOLD[sure];
+            return true;
+        }
+        self.run = 0;
+        let fast = wrong || verdict.heard_db < -1.0;
+        self.hold = self.hold.saturating_sub(if fast { 3 } else { 1 });
+        self.hold > 0
     }
 }
 
