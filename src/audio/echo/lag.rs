@@ -135,7 +135,7 @@ impl LagFinder {
             let step = step - back as i64;
             let there = step >= 0
                 && (step as u64) < self.steps
-                && step as u64 + KEPT as u64 >= self.steps + 1;
+                && step as u64 + KEPT as u64 > self.steps;
             if !there {
                 continue;
             }

@@ -7,11 +7,8 @@ use std::sync::Arc;
 use realfft::num_complex::Complex32;
 use realfft::{RealFftPlanner, RealToComplex};
 
-/// Samples in a spectrum's window.
+/// Samples in a spectrum's window; its bins are 31.25 Hz each.
 pub(super) const WINDOW: usize = 512;
-
-/// Its bins, 31.25 Hz each.
-pub(super) const BINS: usize = WINDOW / 2 + 1;
 
 /// Turns windows into spectra.
 pub(super) struct Spectrum {
