@@ -133,9 +133,8 @@ impl LagFinder {
         }
         for (back, lag) in self.lags.iter_mut().enumerate() {
             let step = step - back as i64;
-            let there = step >= 0
-                && (step as u64) < self.steps
-                && step as u64 + KEPT as u64 > self.steps;
+            let there =
+                step >= 0 && (step as u64) < self.steps && step as u64 + KEPT as u64 > self.steps;
             if !there {
                 continue;
             }
