@@ -12,6 +12,7 @@
 //! | [`jitter`] | packets in any order → packets in order, with gaps named |
 //! | [`sound_in`] | jitter buffer and decoder joined: frames for listening |
 //! | [`sound_out`] | queued speech → packets: fades, ducking, silence |
+//! | [`echo`] | what was sent, taken out of what is heard |
 //! | [`pacer`] | when the next slot is due |
 //! | [`resample`] | any rate to any rate, in a stream or whole |
 //! | [`level`] | loudness, fades, a level meter |
@@ -19,6 +20,7 @@
 
 #![deny(clippy::disallowed_methods)]
 
+pub mod echo;
 pub mod jitter;
 pub mod level;
 pub mod opus;
@@ -28,6 +30,8 @@ pub mod sound_in;
 pub mod sound_out;
 pub mod wav;
 
+#[cfg(test)]
+mod echo_tests;
 #[cfg(test)]
 mod jitter_tests;
 #[cfg(test)]
