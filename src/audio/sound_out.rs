@@ -86,6 +86,8 @@ pub struct SoundOut {
     duck: Ramp,
     timestamp48: u32,
     silence: Silence,
+    /// What the last slot sounds like.
+    played: [f32; SLOT_SAMPLES],
     stats: SoundOutStats,
 }
 
@@ -106,6 +108,7 @@ impl SoundOut {
             duck: Ramp::at(1.0),
             timestamp48: first_timestamp,
             silence: Silence::default(),
+            played: [0.0; SLOT_SAMPLES],
             stats: SoundOutStats::default(),
         })
     }
@@ -207,6 +210,7 @@ impl SoundOut {
         let mut pcm = [0.0; SLOT_SAMPLES];
         let taken = self.take(&mut pcm);
         self.duck.apply(&mut pcm);
+        self.played = pcm;
         let marker = match taken {
             0 if !self.silence.sends() => return None,
             0 => false,
@@ -257,6 +261,11 @@ impl SoundOut {
     /// Tells the encoder what loss the other side reports, in percent.
     pub fn set_expected_loss(&mut self, percent: u8) -> Result<(), OpusError> {
         self.encoder.set_expected_loss(percent)
+    }
+
+    /// The sound of the last slot, as it goes to the encoder: zeros in silence.
+    pub fn played(&self) -> &[f32; SLOT_SAMPLES] {
+        &self.played
     }
 
     /// What happened so far.

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use super::turn_sound::TurnSound;
 use super::{Clock, Engines};
 use crate::audio::HEARING_RATE;
+use crate::audio::echo::EchoGuard;
 use crate::audio::jitter::JitterConfig;
 use crate::audio::sound_in::{RtpFields, SoundIn};
 use crate::listening::partials::Partials;
@@ -63,6 +64,23 @@ pub(super) struct Ears {
     engines: Engines,
     /// First sample and arrival of the latest frames.
     arrivals: VecDeque<(u64, At)>,
+    echo: Echo,
+}
+
+/// EVA's own sound in the person's microphone.
+struct Echo {
+    guard: EchoGuard,
+    /// What is left of the newest frame is likelier hers than the person's.
+    left_over: bool,
+    held: Option<HeldStart>,
+}
+
+/// A voice that began while what was heard was likelier EVA's: it waits for the proof of a person.
+#[derive(Clone, Copy)]
+struct HeldStart {
+    mark: SpeechMark,
+    /// It is silent at the moment.
+    silent: bool,
 }
 
 /// A vote under way. Dropping it withdraws it.
@@ -90,6 +108,7 @@ impl Ears {
             vote: None,
             engines: engines.clone(),
             arrivals: VecDeque::with_capacity(ARRIVALS),
+            echo: Echo { guard: EchoGuard::new(), left_over: false, held: None },
         }
     }
 
@@ -118,8 +137,14 @@ impl Ears {
         [self.input.poll_timeout(), partial].into_iter().flatten().min()
     }
 
+    /// Takes what EVA's next 20 ms sound like (48 kHz): it may come back as an echo.
+    pub(super) fn sent(&mut self, now: At, pcm: &[f32]) {
+        self.echo.guard.sent(now, pcm);
+    }
+
     fn take_frames(&mut self, now: At) {
-        while let Some(frame) = self.input.poll_frame(now) {
+        while let Some(mut frame) = self.input.poll_frame(now) {
+            self.echo.left_over = self.echo.guard.hear(&mut frame.samples).residual_is_echo;
             if self.arrivals.len() == ARRIVALS {
                 self.arrivals.pop_front();
             }
@@ -179,7 +204,7 @@ impl Ears {
     /// Waits for the next thing heard. Cancel-safe.
     pub(super) async fn next(&mut self, clock: Clock) -> Heard {
         loop {
-            if let Some(mark) = self.marks.poll_mark() {
+            if let Some(mark) = self.next_mark() {
                 return Heard::Mark(mark);
             }
             tokio::select! {
@@ -199,6 +224,26 @@ impl Ears {
                         return heard;
                     }
                 }
+            }
+        }
+    }
+
+    /// The next mark on the person's voice; those on EVA's own echo are left out.
+    fn next_mark(&mut self) -> Option<SpeechMark> {
+        let Echo { left_over, held, .. } = &mut self.echo;
+        loop {
+            if let Some(start) = held.take_if(|start| !start.silent && !*left_over) {
+                return Some(start.mark);
+            }
+            let mark = self.marks.poll_mark()?;
+            match (mark, &mut *held) {
+                (SpeechMark::Started { .. }, None) if *left_over => {
+                    *held = Some(HeldStart { mark, silent: false });
+                }
+                (SpeechMark::FirstSilence { .. }, Some(start)) => start.silent = true,
+                (SpeechMark::Resumed { .. }, Some(start)) => start.silent = false,
+                (SpeechMark::Paused { .. }, Some(_)) => *held = None,
+                _ => return Some(mark),
             }
         }
     }

@@ -231,6 +231,11 @@ impl Playout {
         self.out.unduck();
     }
 
+    /// What the last slot sounds like, 48 kHz.
+    pub(super) fn played(&self) -> &[f32] {
+        self.out.played()
+    }
+
     /// Lets slots pass for which it is too late.
     pub(super) fn skip(&mut self, slots: u64) {
         self.out.skip_slots(u32::try_from(slots).unwrap_or(u32::MAX));

@@ -162,6 +162,7 @@ impl Call {
     fn tick(&mut self, now: At) {
         let (packet, notes) = self.playout.tick();
         if let Some(packet) = packet {
+            self.ears.sent(now, self.playout.played());
             self.leg.send_opus(packet.payload, packet.timestamp48, packet.marker);
         }
         for note in notes {

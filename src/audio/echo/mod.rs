@@ -10,8 +10,8 @@
 //! recogniser hears any; frames with the person in them come out less the echo.
 //!
 //! Our own, and not the port of WebRTC's AEC3 (`sonora-aec3` 0.2): over the rooms of `tests/echo.rs`
-//! that heard the person about as well, but took four times the time, let twice as many marks on
-//! echo through, and changes and delays every frame whether there is an echo or not.
+//! that heard the person about as well, but took four times the time, and changes and delays every
+//! frame whether there is an echo or not.
 
 mod cancel;
 mod judge;
