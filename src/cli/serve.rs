@@ -178,9 +178,7 @@ async fn serve(args: Args, access: Access) -> anyhow::Result<ExitCode> {
     if args.no_fillers {
         call.turn.filler_after = None;
     }
-    for sentence in tools.connect().await {
-        tracing::warn!("{sentence}; it is tried again, and EVA goes on without its tools");
-    }
+    tools.connect().await;
     let loaded = engines::start_with_tools(choice, &call.instructions(), tools.clone()).await?;
     tokio::spawn(tools.tend());
     let config = GatewayConfig {
