@@ -15,7 +15,8 @@
 //! 5. [`turn`]: one pure state machine weighs marks, words and votes and says what to do: start a
 //!    reply behind the gate, commit the turn, release the reply, stop it when the person interrupts.
 //! 6. [`thinking`]: history and words go to a language model (any OpenAI-compatible server, or the
-//!    built-in brain); its stream is cut into pieces that can be spoken.
+//!    built-in brain); its stream is cut into pieces that can be spoken. Tools that it calls run once
+//!    the turn is committed, and their results go back to it.
 //! 7. [`speaking`]: VITS turns a piece into sound, first chunk first, and knows when each word sounds.
 //! 8. [`call`]`::playout` queues the sound, knows what was sent and heard, and what is cut.
 //! 9. [`audio`] again: fades, Opus, one packet for each 20 ms slot.

@@ -70,6 +70,7 @@ fn a_foreign_library_is_named_in_one_place() {
         (&["whisper_rs"], &["listening/"]),
         (&["candle_"], &["speaking/", "thinking/builtin", "inference/"]),
         (&["async_openai"], &["thinking/"]),
+        (&["rmcp::"], &["thinking/tools/mcp.rs"]),
         (&["rten::", "rten_tensor"], &["listening/", "speaking/"]),
         (&["espeak_ng"], &["speaking/"]),
     ];

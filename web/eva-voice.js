@@ -111,6 +111,7 @@ export class EvaError extends Error {
  * - `viseme` `{reply_id, track, rtp_start}`: the mouth's shapes for that sentence, `{id, start, end}` like words
  * - `filler` `{reply_id, text, rtp_start, rtp_end}`: the reply is late, something short sounds in its place
  * - `backchannel` `{text, rtp_start, rtp_end}`: EVA says "mhm" while the person has the floor
+ * - `tool` `{reply_id, name, ok}`: a tool runs for a reply; with `ok` it has ended
  * - `hangup` `{reason}`: EVA ends the call, after `silence` or because it is `too_long`
  * - `cut` `{reply_id, heard_text, rtp_at}`: EVA was interrupted; the rest was never heard
  * - `turn` `{state}`: `listening`, `hearing`, `thinking` or `speaking`
@@ -475,7 +476,7 @@ export class EvaCall extends EventTarget {
 
 const GATEWAY_EVENTS = new Set([
   "ready", "partial", "final", "words", "viseme", "filler", "backchannel", "cut", "turn", "latency",
-  "hangup", "error",
+  "tool", "hangup", "error",
 ]);
 
 /** Where in the gateway's sound the person's ear is, in RTP time. */

@@ -84,6 +84,17 @@ pub enum Event<'a> {
         /// RTP timestamp at which it ends, unless the person goes on before.
         rtp_end: u32,
     },
+    /// A tool runs for a reply, or has ended.
+    #[serde(rename = "eva.tool")]
+    Tool {
+        /// The reply.
+        reply_id: ReplyId,
+        /// The tool's name.
+        name: &'a str,
+        /// Once it has ended: whether it did what it was asked.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ok: Option<bool>,
+    },
     /// EVA ends the call.
     #[serde(rename = "eva.hangup")]
     HangUp {

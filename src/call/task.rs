@@ -310,10 +310,12 @@ impl Call {
             Made::ToolStarted { name } => {
                 self.record.tools = ToolWait::Working;
                 tracing::info!(call = %self.id, name, "a tool runs");
+                self.tell(&Event::Tool { reply_id: id, name: &name, ok: None });
             }
             Made::ToolEnded { name, ok, took } => {
                 let took_ms = took.as_millis();
                 tracing::info!(call = %self.id, name, ok, took_ms, "a tool has ended");
+                self.tell(&Event::Tool { reply_id: id, name: &name, ok: Some(ok) });
             }
             Made::Failed(error) => self.apologise(&error),
             Made::Finished if reply.is_empty() && !reply.has_apologised() => {
@@ -351,6 +353,8 @@ impl Call {
                 Action::Filler { reply } => self.fill(reply),
                 Action::Withdraw { reply } => {
                     Metrics::withdrawn(self.reply.as_ref().map_or(0, ReplyMaker::tokens_seen));
+                    // A tool that ran has run, whatever becomes of the reply.
+                    self.keep_exchange(reply);
                     self.drop_reply(reply);
                     self.playout.withdraw(reply);
                 }

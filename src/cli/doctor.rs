@@ -5,7 +5,7 @@
 mod probe;
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::models::{ModelId, State, Store, human_size};
+use crate::thinking::tools::Toolbox;
 
 /// Says what is missing or slow on this machine.
 #[derive(Args, Debug)]
@@ -20,6 +21,9 @@ pub struct DoctorArgs {
     /// The address the gateway would listen on
     #[arg(long, env = "EVA_LISTEN", default_value = "127.0.0.1:8484")]
     listen: SocketAddr,
+    /// File of the tools that the language model may call
+    #[arg(long, env = "EVA_TOOLS")]
+    tools: Option<PathBuf>,
     /// Print one JSON object instead of sentences
     #[arg(long)]
     json: bool,
@@ -60,6 +64,7 @@ pub fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
     let mut findings = vec![cpu(&read("/proc/cpuinfo")), cores(), memory(&read("/proc/meminfo"))];
     findings.extend(models());
     findings.extend([port(args.listen), gpu(), microphone(args.listen), llm_servers()]);
+    findings.extend(args.tools.as_deref().map(tools));
     findings.extend(speed(&probe::measure()));
     let ready = findings.iter().all(|finding| finding.verdict != Verdict::Missing);
     let report = Report { ready, findings };
@@ -286,6 +291,17 @@ fn find_llm_servers(servers: &[(&str, u16)]) -> Vec<String> {
         });
         futures::future::join_all(asked).await.into_iter().flatten().collect()
     })
+}
+
+/// Reads the file as `eva serve` would; asks no tool.
+fn tools(file: &Path) -> Finding {
+    match Toolbox::load(file) {
+        Ok(tools) => {
+            let text = format!("{} is fine: {}.", file.display(), tools.summary());
+            finding("tools", Verdict::Good, text)
+        }
+        Err(error) => finding("tools", Verdict::Missing, format!("{error}.")),
+    }
 }
 
 /// What is fast enough for one call: the recogniser and the voice then keep up with room to spare.

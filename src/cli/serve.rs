@@ -184,9 +184,7 @@ async fn serve(args: Args, access: Access) -> anyhow::Result<ExitCode> {
         brain: args.brain.choice(),
     };
     let call = call_settings(&args, language)?;
-    for sentence in tools.connect().await {
-        tracing::warn!("{sentence}; it is tried again, and EVA goes on without its tools");
-    }
+    tools.connect().await;
     let loaded = engines::start_with_tools(choice, &call.instructions(), tools.clone()).await?;
     tokio::spawn(tools.tend());
     let config = GatewayConfig {

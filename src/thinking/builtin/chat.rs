@@ -16,6 +16,9 @@ use crate::thinking::{Message, Role, ToolSpec};
 /// The most characters of a tool's result that a small model is given.
 const MOST_RESULT: usize = 1500;
 
+/// Behind the results: without it a model this small only calls again, or repeats them as an order.
+const ANSWER_NOW: &str = "\nNow answer my question with this in one short sentence.";
+
 /// Where a prompt ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
@@ -159,6 +162,7 @@ fn result_part(
     let content: String = message.content.reveal().chars().take(MOST_RESULT).collect();
     tokens.extend(tokenizer.encode(&format!("{content}\n</tool_response>"))?);
     if last {
+        tokens.extend(tokenizer.encode(ANSWER_NOW)?);
         close(tokenizer, &mut tokens)?;
     }
     Ok(Part { tokens, header })

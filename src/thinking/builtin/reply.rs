@@ -15,7 +15,7 @@ use super::tokenizer::{Characters, Tokenizer};
 use crate::ids::CallId;
 use crate::private::Private;
 use crate::thinking::call_text::{CallText, Found};
-use crate::thinking::{LlmError, LlmEvent, Prompt, Usage};
+use crate::thinking::{LlmError, LlmEvent, Prompt, Role, Usage};
 
 type Room =
     Pin<Box<dyn Future<Output = Result<mpsc::OwnedPermit<LlmEvent>, SendError<()>>> + Send>>;
@@ -41,7 +41,7 @@ pub(super) struct Reply {
     characters: Characters,
     /// Looks for calls of tools, where some are offered.
     calls: Option<CallText>,
-    /// The model must answer in words.
+    /// Tools are offered, but the model must answer in words.
     words_only: bool,
     usage: Usage,
     output: Output,
@@ -58,6 +58,13 @@ struct Output {
     room: Option<Room>,
     /// The end is among what was handed over or waits.
     ended: bool,
+}
+
+/// Whether a model this small should answer now: it may call no more, or its tools have answered (or
+/// failed) and it would only call all of them again.
+fn must_answer(prompt: &Prompt) -> bool {
+    let last = prompt.messages.last();
+    prompt.offer.words_only || last.is_some_and(|message| message.role == Role::Tool)
 }
 
 impl Reply {
@@ -83,7 +90,7 @@ impl Reply {
             sampler: Sampler::new(prompt.temperature, seed),
             characters: Characters::default(),
             calls: (!prompt.offer.tools.is_empty()).then(CallText::default),
-            words_only: !prompt.offer.is_open(),
+            words_only: !prompt.offer.tools.is_empty() && must_answer(prompt),
             usage,
             output: Output { events, waiting: VecDeque::new(), room: None, ended: false },
             forget: false,
@@ -129,16 +136,17 @@ impl Reply {
 
     /// Writes the next token.
     pub(super) fn write(&mut self, tokenizer: &Tokenizer, logits: &mut [f32]) {
-        if self.words_only
-            && let Some(call) = tokenizer.call
-        {
-            logits[call[0] as usize] = f32::NEG_INFINITY;
+        if self.words_only {
+            for token in &tokenizer.unspoken {
+                logits[*token as usize] = f32::NEG_INFINITY;
+            }
         }
         let token = match &self.calls {
             Some(calls) if calls.in_call() => self.sampler.surest(logits),
             _ => self.sampler.next(logits),
         };
-        if !tokenizer.goes_on(token) {
+        let calling = self.calls.is_some() && tokenizer.is_call(token);
+        if !calling && !tokenizer.is_text(token) {
             self.end();
             return;
         }

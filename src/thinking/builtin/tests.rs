@@ -349,9 +349,9 @@ fn tools_are_called_with_their_arguments_and_their_results_are_answered_from() {
         ("What is the weather in Paris?", "get_weather", "Paris", "21 degrees, sunny", "21|sunny"),
         ("Is it raining in London now?", "get_weather", "London", "12 degrees, rain", "rain"),
         ("How warm is it in Madrid?", "get_weather", "Madrid", "30 degrees, clear", "30"),
-        ("When are you open on Monday?", "opening_hours", "Monday", "9 to 17", "9|17"),
+        ("When are you open on Monday?", "opening_hours", "Monday", "9 to 17", "open|hours"),
         ("Is the shop open on Sunday?", "opening_hours", "Sunday", "closed", "clos|not"),
-        ("What are your hours on Friday?", "opening_hours", "Friday", "9 to 20", "9|20"),
+        ("What are your hours on Friday?", "opening_hours", "Friday", "9 to 20", "open|hours"),
         ("Where is my order 4711?", "order_status", "4711", "shipped yesterday", "shipped"),
         ("What is the status of order 88?", "order_status", "88", "waiting for payment", "pay"),
         ("What is the capital of France?", "", "", "", "paris"),
@@ -377,7 +377,7 @@ fn tools_are_called_with_their_arguments_and_their_results_are_answered_from() {
             prompt.messages.push(Message::calling(text, vec![call.clone()]));
             let result = Private::new(result.to_owned());
             prompt.messages.push(Message::result(call, result));
-            prompt.offer.words_only = true;
+            let mut failed = prompt.clone();
             let (answer, again, usage) = listen_for_calls(brain().reply(prompt));
             assert!(again.is_empty(), "it may not call any more");
             assert!(
@@ -385,6 +385,10 @@ fn tools_are_called_with_their_arguments_and_their_results_are_answered_from() {
                 "the instructions and tools are not read again: {usage:?}"
             );
             text = answer;
+            let error = "Error: The tool took longer than 8 s.";
+            failed.messages.pop();
+            failed.messages.push(Message::result(call, Private::new(error.to_owned())));
+            println!("  and if the tool fails: {:?}", listen_for_calls(brain().reply(failed)).0);
             spoken += usize::from(text.contains(['{', '<']));
         }
         let lower = text.to_lowercase();
@@ -394,7 +398,7 @@ fn tools_are_called_with_their_arguments_and_their_results_are_answered_from() {
     }
     println!("right calls {called}, sensible answers {answered} of {}", questions.len());
     assert_eq!(spoken, 0, "no call is spoken");
-    assert!(called >= 6 && answered >= 5, "{called} right calls, {answered} sensible answers");
+    assert!(called >= 8 && answered >= 7, "{called} right calls, {answered} sensible answers");
 }
 
 #[test]
@@ -428,7 +432,8 @@ fn a_prompt_with_tools_is_written_as_the_models_template_has_it() {
              <tool_call><|im_end|>\n<|im_start|>assistant\nOne moment.\n<tool_call>\n{\"name\": \
              \"opening_hours\", \"arguments\": {\"day\": \"Monday\", \"x\": [1, 2]}}\n\
              </tool_call><|im_end|>\n<|im_start|>user\n<tool_response>\n9 to 17\n</tool_response>\n\
-             <tool_response>\nor not\n</tool_response><|im_end|>\n<|im_start|>assistant\n";
+             <tool_response>\nor not\n</tool_response>\nNow \
+             answer my question with this in one short sentence.<|im_end|>\n<|im_start|>assistant\n";
         assert_eq!(text, wanted);
         let tags = tokenizer.call.expect("the model knows tools");
         let count = |tag| tokens.iter().filter(|token| **token == tag).count();

@@ -29,6 +29,8 @@ pub(super) struct Tokenizer {
     pub(super) im_end: u32,
     /// Around a call of a tool, if the model knows tools.
     pub(super) call: Option<[u32; 2]>,
+    /// Tokens with a mark that stands in calls and in no speech.
+    pub(super) unspoken: Vec<u32>,
 }
 
 /// How the tokens around a call are written.
@@ -64,6 +66,9 @@ impl Tokenizer {
         for (token, tag) in call.into_iter().flatten().zip(CALL_TAGS) {
             bytes[token as usize] = tag.as_bytes().into();
         }
+        let marks = |bytes: &[u8]| bytes.iter().any(|byte| b"{}<>`[]".contains(byte));
+        let marked = bytes.iter().enumerate().filter(|(_, bytes)| marks(bytes));
+        let unspoken = marked.map(|(token, _)| token as u32).collect();
         let vocabulary: Vocab = tokens
             .into_iter()
             .zip(&normal)
@@ -92,7 +97,7 @@ impl Tokenizer {
         let bytes_of = ByteLevel::new(false, false, false);
         encoder.with_pre_tokenizer(Some(Sequence::new(vec![split.into(), bytes_of.into()])));
         encoder.with_normalizer(Some(NFC)).map_err(|error| error.to_string())?;
-        Ok(Self { encoder, bytes, normal, im_start, im_end, call })
+        Ok(Self { encoder, bytes, normal, im_start, im_end, call, unspoken })
     }
 
     /// How many tokens there are, special and unused ones included.
@@ -120,12 +125,12 @@ impl Tokenizer {
         Ok(encoded)
     }
 
-    /// Whether a token goes on with a reply: text, or a tag of a call; any other one ends it.
-    pub(super) fn goes_on(&self, token: u32) -> bool {
-        self.is_text(token) || self.call.is_some_and(|call| call.contains(&token))
+    /// Whether a token is a tag of a call.
+    pub(super) fn is_call(&self, token: u32) -> bool {
+        self.call.is_some_and(|call| call.contains(&token))
     }
 
-    /// Whether a token is text.
+    /// Whether a token is text; any other one, but the tags of calls, ends a reply.
     pub(super) fn is_text(&self, token: u32) -> bool {
         self.normal.get(token as usize).copied().unwrap_or(false)
     }

@@ -1,7 +1,8 @@
 //! A model's arguments, checked against a tool's schema.
 //!
 //! Checks what small models get wrong: text that is no JSON, arguments that are missing or of
-//! another type, values outside a list. Numbers and truth values in quotes are taken as meant.
+//! another type, values outside a list. Numbers and truth values in quotes are taken as meant, and
+//! arguments that the tool does not have are left out.
 //! Deeper parts of a schema are left to the tool.
 
 use serde_json::{Map, Value};
@@ -33,6 +34,10 @@ pub(super) fn check(text: &str, schema: &Value) -> Result<Map<String, Value>, Fa
     let Some(properties) = schema.get("properties").and_then(Value::as_object) else {
         return Ok(arguments);
     };
+    // What a model adds of its own is not sent, unless the tool takes anything.
+    if schema.get("additionalProperties").is_none_or(|more| more == &Value::Bool(false)) {
+        arguments.retain(|name, _| properties.contains_key(name));
+    }
     for (name, value) in &mut arguments {
         let Some(property) = properties.get(name) else { continue };
         fit(name, value, property)?;
@@ -110,7 +115,8 @@ mod tests {
         assert_eq!(outcome(r#"{"city": "Paris", "in": null}"#).unwrap(), city);
         assert_eq!(
             outcome(r#"{"city": 75001, "days": "3", "loud": "true", "else": 1}"#).unwrap(),
-            json!({"city": "75001", "days": 3, "loud": true, "else": 1})
+            json!({"city": "75001", "days": 3, "loud": true}),
+            "what the tool does not know is left out"
         );
     }
 

@@ -12,7 +12,7 @@ mod mcp;
 
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -38,6 +38,8 @@ struct Tools {
     servers: Vec<Arc<McpServer>>,
     /// What the model is told of them; changes when a server is connected.
     specs: RwLock<Arc<[ToolSpec]>>,
+    /// What was said last about servers that are down.
+    down: Mutex<Vec<String>>,
 }
 
 /// Where a tool runs.
@@ -102,8 +104,7 @@ impl Toolbox {
     fn of(config: Config) -> Self {
         let http = config.http.into_iter().map(|(spec, tool)| (spec, Arc::new(tool)));
         let servers = config.mcp.into_iter().map(McpServer::new).map(Arc::new);
-        let tools =
-            Tools { http: http.collect(), servers: servers.collect(), specs: RwLock::default() };
+        let tools = Tools { http: http.collect(), servers: servers.collect(), ..Tools::default() };
         let toolbox = Self(Arc::new(tools));
         toolbox.note_specs();
         toolbox
@@ -121,8 +122,8 @@ impl Toolbox {
         http.chain(servers).collect::<Vec<_>>().join(", ")
     }
 
-    /// Connects to all servers at once, each within ten seconds, and says how it went; sentences
-    /// about those that are down. Needs a crypto provider installed.
+    /// Connects to all servers at once, each within ten seconds; sentences about those that are
+    /// down. Logs what has changed. Needs a crypto provider installed.
     pub async fn connect(&self) -> Vec<String> {
         let connecting = self.0.servers.iter().map(async |server| {
             let name = server.name();
@@ -136,9 +137,14 @@ impl Toolbox {
                 Err(reason) => Some(format!("the MCP server {name} is down: {reason}")),
             }
         });
-        let connected = join_all(connecting).await;
+        let down: Vec<String> = join_all(connecting).await.into_iter().flatten().collect();
         self.note_specs();
-        connected.into_iter().flatten().collect()
+        let mut said = self.0.down.lock().unwrap_or_else(PoisonError::into_inner);
+        for sentence in down.iter().filter(|sentence| !said.contains(*sentence)) {
+            tracing::warn!("{sentence}; it is tried again, and EVA goes on without its tools");
+        }
+        said.clone_from(&down);
+        down
     }
 
     /// Keeps the servers connected, for ever: those that are down are tried again, ever less often.
@@ -146,16 +152,11 @@ impl Toolbox {
         if self.0.servers.is_empty() {
             return;
         }
-        let mut said = Vec::new();
         let mut wait = RETRY.0;
         loop {
-            let down = self.connect().await;
-            for sentence in down.iter().filter(|sentence| !said.contains(*sentence)) {
-                tracing::warn!("{sentence}; it is tried again, and EVA goes on without its tools");
-            }
-            wait = if down.is_empty() { RETRY.0 } else { (wait * 2).min(RETRY.1) };
-            said = down;
             sleep(wait).await;
+            let all_up = self.connect().await.is_empty();
+            wait = if all_up { RETRY.0 } else { (wait * 2).min(RETRY.1) };
         }
     }
 
@@ -247,8 +248,7 @@ fn outcome(name: &str, result: Result<String, Failure>, limits: Limits, took: Du
         Ok(text) => text,
         Err(failure) => {
             tracing::warn!(tool = name, "{}", failure.sentence);
-            let told = failure.told();
-            format!("Error: {told} Tell the person in one short sentence that it did not work.")
+            format!("Error: {}", failure.told())
         }
     };
     let mut short: String = text.chars().take(limits.most_result).collect();
