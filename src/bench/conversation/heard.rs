@@ -11,8 +11,9 @@ use serde::Serialize;
 use super::align::{ends, words};
 use super::cuts::{Interruption, Played};
 use super::reference::Reference;
-use super::reply::{CODEC_DELAY, Reply, Word, replies};
+use super::reply::{Reply, Word, replies};
 use super::report::Line;
+use super::ruler::sounds;
 use super::stage::Stage;
 use crate::audio::SLOT_SAMPLES;
 use crate::audio::level::gain;
@@ -112,20 +113,28 @@ fn count(told: &[&Word], sent: impl Fn(&Word) -> bool) -> usize {
     told.iter().filter(|word| sent(word)).map(|word| words(&word.text).len()).sum()
 }
 
-/// The sample of the reply after the last one that came: the last audible one, and what the voice
-/// itself does not sound after it.
+/// The last packet that carries the reply's sound, however soft after ducking.
+fn last_sounding(reply: &Reply, reference: Option<&Reference>) -> Option<usize> {
+    reply.packets.iter().rposition(|packet| match reference {
+        Some(reference) => sounds(packet, reference),
+        None => packet.dbfs > REPLY_AUDIBLE_DBFS,
+    })
+}
+
+/// The sample of the reply after the last one that came: the end of the last sounding packet, and of
+/// the voice's own silence after it.
 fn end_of_sound(reply: &Reply, reference: Option<&Reference>) -> Option<i64> {
-    let last = reply.packets.iter().rev().find(|packet| packet.dbfs > REPLY_AUDIBLE_DBFS)?;
+    let last = &reply.packets[last_sounding(reply, reference)?];
     let end = reply.place(last.timestamp) + SLOT_SAMPLES as i64;
     let slots = (0..50).map(|slot| end + slot * SLOT_SAMPLES as i64);
     let silent = |place: &i64| reference.is_some_and(|r| r.at(*place) <= REPLY_AUDIBLE_DBFS);
     let quiet = slots.take_while(silent).count() as i64;
-    Some(end + quiet * SLOT_SAMPLES as i64 - CODEC_DELAY)
+    Some(end + quiet * SLOT_SAMPLES as i64)
 }
 
 /// What came of the reply, up to its last audible packet, with the ducking undone.
 fn sound(reference: Option<&Reference>, timeline: &Timeline, reply: &Reply) -> Vec<f32> {
-    let last = reply.packets.iter().rposition(|packet| packet.dbfs > REPLY_AUDIBLE_DBFS);
+    let last = last_sounding(reply, reference);
     let packets = &reply.packets[..last.map_or(0, |last| last + 1)];
     let mut sound = Vec::new();
     let mut factor = 1.0;
@@ -203,8 +212,8 @@ mod tests {
         let word = |text: &str, start, end| Word { text: text.to_owned(), start, end };
         let told = [word("forty-two", 0, 100), word("is,", 100, 200), word("ready", 200, 300)];
         let told: Vec<&Word> = told.iter().collect();
-        assert_eq!(count(&told, |word| word.end <= 200), 3);
-        assert_eq!(count(&told, |word| (word.start + word.end) / 2 <= 250), 4);
+        assert_eq!(count(&told, |word| word.end <= 200), 2);
+        assert_eq!(count(&told, |word| (word.start + word.end) / 2 <= 250), 3);
         let packet = |n: u32, dbfs| Packet {
             timestamp: 960 * n,
             arrived: std::time::Instant::now(),
@@ -213,13 +222,13 @@ mod tests {
         };
         let packets = vec![packet(0, -20.0), packet(1, -20.0), packet(2, -100.0)];
         let reply = Reply { id: 1, rtp_start: 0, sentences: Vec::new(), cut: None, packets };
-        assert_eq!(end_of_sound(&reply, None), Some(1_920 - CODEC_DELAY));
+        assert_eq!(end_of_sound(&reply, None), Some(1_920));
         // The voice is silent for two slots after the last audible one, then goes on.
         let mut voice = vec![0.1; 1_920];
         voice.extend(vec![0.0; 1_920]);
         voice.extend(vec![0.1; 960]);
         let reference = Reference::of(0, voice);
-        assert_eq!(end_of_sound(&reply, Some(&reference)), Some(3_840 - CODEC_DELAY));
+        assert_eq!(end_of_sound(&reply, Some(&reference)), Some(3_840));
         assert_eq!(tail("a b c d e f g"), "c d e f g");
     }
 }

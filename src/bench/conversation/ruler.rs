@@ -111,6 +111,13 @@ const COMPARED: i64 = 30;
 /// they are there all the same, dB.
 const DEEPEST_DUCK_DB: f32 = 26.0;
 
+/// Whether a packet carries the reply's sound: an audible one, or what ducking left of one.
+pub(super) fn sounds(packet: &Packet, reference: &Reference) -> bool {
+    let expected = reference.dbfs(packet.timestamp, 0);
+    let ducked = expected > REPLY_AUDIBLE_DBFS && expected - packet.dbfs <= DEEPEST_DUCK_DB;
+    packet.dbfs > REPLY_AUDIBLE_DBFS || ducked
+}
+
 /// The gaps of a reply between its first and its last audible packet. After a gap the reply goes on
 /// where it was: what follows is compared with the reference held up by as much, until the next
 /// sentence, whose time the gateway tells.
@@ -119,9 +126,8 @@ pub(super) fn gaps(reply: &Reply, reference: &Reference) -> Vec<Gap> {
     for packet in &reply.packets {
         let Ok(slot) = usize::try_from(reply.place(packet.timestamp) / SLOT_48) else { continue };
         levels.resize(levels.len().max(slot + 1), f32::NEG_INFINITY);
-        let expected = reference.dbfs(packet.timestamp, 0);
-        let ducked = expected > REPLY_AUDIBLE_DBFS && expected - packet.dbfs <= DEEPEST_DUCK_DB;
-        levels[slot] = if ducked { packet.dbfs.max(SOFT_DBFS) } else { packet.dbfs };
+        let soft = packet.dbfs.max(SOFT_DBFS);
+        levels[slot] = if sounds(packet, reference) { soft } else { packet.dbfs };
     }
     let audible = |level: &f32| *level > REPLY_AUDIBLE_DBFS;
     let Some(last) = levels.iter().rposition(audible) else { return Vec::new() };
