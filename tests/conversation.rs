@@ -25,6 +25,7 @@ fn turns_interruptions_and_noises_are_measured() {
             brain: None,
             device: Device::Cpu,
             models: None,
+            call: eva_voice::call::CallSettings::default(),
         };
         let report = run_on(engines, mock, &plan).await.expect("the callers get through");
         let json = serde_json::to_value(&report).expect("a report");

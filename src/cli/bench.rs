@@ -8,6 +8,7 @@ use clap::Subcommand;
 use super::serve::BrainArgs;
 use crate::bench::call::{Plan, Report};
 use crate::bench::{Spread, conversation, llm, tts};
+use crate::call::CallSettings;
 use crate::engines::BrainChoice;
 use crate::models::{self, DEFAULT_VOICE, ModelId, Store};
 use crate::speaking::{Device, VitsVoice, VoiceSpec, device};
@@ -120,6 +121,12 @@ struct ConversationArgs {
     /// Decides pauses, moments, rooms and noises.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// File of conversation settings (TOML), to see what one does to the figures.
+    #[arg(long, value_name = "FILE")]
+    conversation: Option<PathBuf>,
+    /// Folder for traces of the calls' decisions, for `eva replay`.
+    #[arg(long, value_name = "FOLDER")]
+    traces: Option<PathBuf>,
     /// `mock` is the standard brain for comparisons: 50 ms to the first token, then 20 ms each. Else
     /// `builtin`, or the address of an OpenAI-compatible server.
     #[arg(long, default_value = "mock")]
@@ -158,6 +165,11 @@ fn conversation(args: ConversationArgs) -> anyhow::Result<ExitCode> {
         },
         device: device::pick(&args.device)?,
         models: args.models,
+        call: CallSettings {
+            turn: super::serve::turn_settings(args.conversation.as_deref())?,
+            traces: super::serve::traces(args.traces)?,
+            ..CallSettings::default()
+        },
     };
     let json = args.json;
     let part_began = std::cell::Cell::new(std::time::Instant::now());

@@ -1,7 +1,7 @@
 //! `eva serve`: the gateway and its call page.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -214,29 +214,37 @@ async fn serve(args: Args, access: Access) -> anyhow::Result<ExitCode> {
 
 /// What every call starts with.
 fn call_settings(args: &Args, language: Language) -> anyhow::Result<CallSettings> {
-    let mut turn = turn::Settings::default();
-    if let Some(file) = &args.conversation {
-        let text = std::fs::read_to_string(file).with_context(|| {
-            format!("cannot read the conversation's settings {}", file.display())
-        })?;
-        let changes: serde_json::Value =
-            toml::from_str(&text).with_context(|| format!("{} is not TOML", file.display()))?;
-        turn = turn.changed_by(&changes).with_context(|| format!("in {}", file.display()))?;
-    }
+    let mut turn = turn_settings(args.conversation.as_deref())?;
     turn.fillers.on &= !args.no_fillers;
     turn.backchannels.on &= !args.no_backchannels;
-    if let Some(folder) = &args.traces {
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("cannot make the folder of traces {}", folder.display()))?;
-    }
     let mut call = CallSettings {
         instructions: args.instructions.clone(),
-        traces: args.traces.clone(),
+        traces: traces(args.traces.clone())?,
         turn,
         ..Default::default()
     };
     call.set_language(language);
     Ok(call)
+}
+
+/// The settings of conversations, with the changes that a TOML file makes.
+pub(super) fn turn_settings(file: Option<&Path>) -> anyhow::Result<turn::Settings> {
+    let settings = turn::Settings::default();
+    let Some(file) = file else { return Ok(settings) };
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("cannot read the conversation's settings {}", file.display()))?;
+    let changes: serde_json::Value =
+        toml::from_str(&text).with_context(|| format!("{} is not TOML", file.display()))?;
+    settings.changed_by(&changes).with_context(|| format!("in {}", file.display()))
+}
+
+/// The folder of traces, made if need be.
+pub(super) fn traces(folder: Option<PathBuf>) -> anyhow::Result<Option<PathBuf>> {
+    if let Some(folder) = &folder {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make the folder of traces {}", folder.display()))?;
+    }
+    Ok(folder)
 }
 
 fn rtc_config(args: &Args, page: SocketAddr) -> RtcConfig {

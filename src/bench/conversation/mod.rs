@@ -43,7 +43,7 @@ pub use report::Line;
 use self::speech::{PROMPTS_PACKAGE, Sentence};
 use self::stage::Stage;
 use super::mock_llm::MockLlm;
-use crate::call::Engines;
+use crate::call::{CallSettings, Engines};
 use crate::engines::BrainChoice;
 use crate::speaking::Device;
 
@@ -87,6 +87,8 @@ pub struct Plan {
     pub device: Device,
     /// Folder of the models.
     pub models: Option<PathBuf>,
+    /// What every call starts with.
+    pub call: CallSettings,
 }
 
 /// What was measured.
@@ -147,7 +149,7 @@ pub async fn run(plan: &Plan, told: impl Fn(&str, &[Line])) -> anyhow::Result<Re
 /// # Errors
 /// As [`run`].
 pub async fn run_on(engines: Engines, mock: Arc<MockLlm>, plan: &Plan) -> anyhow::Result<Report> {
-    let stage = Stage::with_engines(engines, Some(mock), plan.seed, plan.size).await?;
+    let stage = Stage::with_engines(engines, Some(mock), plan).await?;
     let report = play(&stage, plan, |_, _| {}).await;
     stage.local.shut_down().await;
     report

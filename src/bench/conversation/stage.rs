@@ -15,7 +15,7 @@ use crate::audio::resample::resample;
 use crate::audio::{HEARING_RATE, WIRE_RATE};
 use crate::bench::local::LocalGateway;
 use crate::bench::mock_llm::{MockConfig, MockLlm};
-use crate::call::{CallSettings, Engines};
+use crate::call::Engines;
 use crate::engines::{self, BrainChoice, EngineChoice};
 use crate::listening::{Language, Pass};
 use crate::models::DEFAULT_VOICE;
@@ -53,17 +53,15 @@ impl Stage {
             (None, None) => BrainChoice::Builtin,
         };
         let choice = engine_choice(plan.models.clone(), plan.device.clone(), brain);
-        let settings = CallSettings::default();
-        let loaded = engines::start(choice, &settings.instructions()).await?;
-        Self::with_engines(loaded.engines, mock, plan.seed, plan.size).await
+        let loaded = engines::start(choice, &plan.call.instructions()).await?;
+        Self::with_engines(loaded.engines, mock, plan).await
     }
 
     /// As [`Self::set`], with engines that are warm already.
     pub async fn with_engines(
         mut engines: Engines,
         mock: Option<Arc<MockLlm>>,
-        seed: u64,
-        size: Size,
+        plan: &Plan,
     ) -> anyhow::Result<Self> {
         let dub = Arc::new(Dub::new(engines.voice.clone()));
         engines.voice = dub.clone();
@@ -71,9 +69,9 @@ impl Stage {
         while engines.clips.all().len() < CLIPS && Instant::now() < give_up {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        let settings = CallSettings::default();
+        let settings = plan.call.clone();
         let local = LocalGateway::start(engines.clone(), settings, 8, Access::open()).await?;
-        Ok(Self { local, engines, dub, mock, seed, size })
+        Ok(Self { local, engines, dub, mock, seed: plan.seed, size: plan.size })
     }
 
     /// Where the gateway answers.
