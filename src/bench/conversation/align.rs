@@ -60,9 +60,9 @@ impl Number {
     /// Whether the word is a part of a number; it is taken then.
     fn takes(&mut self, word: &str) -> bool {
         let place = |list: &[&str]| list.iter().position(|known| *known == word);
-        let whole = self.part % 100 == 0 && self.part + self.value > 0;
+        let whole = self.part.is_multiple_of(100) && self.part + self.value > 0;
         if let Some(unit) = place(&UNITS) {
-            let after_tens = unit < 10 && self.part % 100 >= 20 && self.part % 10 == 0;
+            let after_tens = unit < 10 && self.part % 100 >= 20 && self.part.is_multiple_of(10);
             self.begin(whole || after_tens);
             self.part += unit as u64;
         } else if let Some(tens) = place(&TENS) {

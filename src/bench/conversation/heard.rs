@@ -84,7 +84,9 @@ async fn one(
     let transcript = stage.transcribe(&sound(reference.as_ref(), timeline, reply)).await?;
     let fitting = ends(&said, &words(&transcript));
     let by_times = count(&told, |word| (word.start + word.end) / 2 <= end);
-    let heard = by_times.clamp(*fitting.start(), *fitting.end());
+    // Recognisers finish sentences: a word that had not begun to sound was not heard.
+    let begun = count(&told, |word| word.start < end);
+    let heard = by_times.clamp(*fitting.start(), *fitting.end()).min(begun);
     let kept = words(&cut.heard_text).len();
     let sent = count(&told, |word| word.end <= end);
     let off = heard.abs_diff(kept);
