@@ -26,8 +26,8 @@ const CUT_FADE: usize = 720;
 /// After the queue ran dry in the middle of speech, this much (40 ms) must be there to go on.
 const RESUME: usize = 1_920;
 
-/// Ducking goes down in 30 ms and comes up in 100 ms.
-const DUCK_DOWN: usize = 1_440;
+/// Ducking goes down in 15 ms and comes up in 100 ms.
+const DUCK_DOWN: usize = 720;
 const DUCK_UP: usize = 4_800;
 
 /// Silent packets after speech, so that the other side's decoder ends in silence and not in

@@ -28,8 +28,10 @@ const _: () = assert!(HEARING_RATE == LISTENING_RATE);
 
 /// A first partial this long after the onset: there is a word to hear.
 const FIRST_PARTIAL: Duration = Duration::from_millis(300);
-/// Partials follow each other no faster than this.
+/// Partials follow each other no faster than this ...
 const PARTIAL_EVERY: Duration = Duration::from_millis(400);
+/// ... and than this while the person speaks over EVA, who wants to know why.
+const PARTIAL_OVER_EVA: Duration = Duration::from_millis(200);
 /// How far back arrival times are remembered: longer than any pause that ends a turn.
 const ARRIVALS: usize = 250;
 
@@ -91,6 +93,7 @@ type Vote = oneshot::Receiver<Result<EndOfTurn, ListenError>>;
 struct PartialPasses {
     /// When the next one is due; `None` while nobody speaks.
     due: Option<At>,
+    every: Duration,
     running: Option<(At, PassHandle)>,
     words: Partials,
 }
@@ -124,7 +127,7 @@ impl Ears {
     pub(super) fn wake(&mut self, now: At) {
         self.take_frames(now);
         if self.partial.due.is_some_and(|due| due <= now) && self.partial.running.is_none() {
-            self.partial.due = Some(now + PARTIAL_EVERY);
+            self.partial.due = Some(now + self.partial.every);
             let sound = self.sound.of_turn().to_vec();
             let pass = self.engines.transcriber.transcribe(sound, self.language, Pass::Partial);
             self.partial.running = Some((now, pass));
@@ -162,16 +165,17 @@ impl Ears {
 
     /// The person's voice started at this sample: the open turn's sound begins, partials too.
     /// Returns when the voice began.
-    pub(super) fn voice_started(&mut self, now: At, onset: u64) -> At {
+    pub(super) fn voice_started(&mut self, now: At, onset: u64, over_eva: bool) -> At {
         self.sound.open(onset);
         let began = self.arrival(onset).min(now);
         self.partial.due = Some(now.max(began + FIRST_PARTIAL));
+        self.partial.every = if over_eva { PARTIAL_OVER_EVA } else { PARTIAL_EVERY };
         began
     }
 
-    /// The person's voice goes on.
+    /// The person's voice goes on. The silence has ended the partial that was under way.
     pub(super) fn voice_resumed(&mut self, now: At) {
-        self.partial.due.get_or_insert(now + FIRST_PARTIAL);
+        self.partial.due.get_or_insert(now);
     }
 
     /// Starts the final pass over the open turn's sound, and the vote on it.
@@ -252,7 +256,7 @@ impl Ears {
     fn partial_words(&mut self, now: At, started: At, words: Option<Transcript>) -> Option<Heard> {
         let took = now.saturating_sub(started);
         if self.partial.due.is_some() {
-            self.partial.due = Some(started + PARTIAL_EVERY.max(took * 2));
+            self.partial.due = Some(started + self.partial.every.max(took * 2));
         }
         let heard = words?;
         self.partial.words.hear(&heard.text);

@@ -231,6 +231,11 @@ impl Playout {
         self.out.unduck();
     }
 
+    /// Whether a reply is heard, or was until it was suspended.
+    pub(super) fn is_sounding(&self) -> bool {
+        self.reply.as_ref().is_some_and(|reply| reply.sounding)
+    }
+
     /// What the last slot sounds like, 48 kHz.
     pub(super) fn played(&self) -> &[f32] {
         self.out.played()

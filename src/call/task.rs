@@ -275,9 +275,9 @@ impl Call {
 
     fn mark(&mut self, now: At, mark: SpeechMark) {
         let input = match mark {
-            SpeechMark::Started { at_sample: onset } => {
-                Input::SpeechStarted { onset: self.ears.voice_started(now, onset) }
-            }
+            SpeechMark::Started { at_sample: onset } => Input::SpeechStarted {
+                onset: self.ears.voice_started(now, onset, self.playout.is_sounding()),
+            },
             SpeechMark::FirstSilence { .. } => {
                 self.record.clock = TurnClock::default();
                 Input::SilenceHint

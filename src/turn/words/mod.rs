@@ -97,6 +97,8 @@ struct Reactions {
     backchannels: &'static [&'static str],
     /// "Let me speak", however short.
     interrupting: &'static [&'static str],
+    /// What takes the floor and says nothing yet: "Sorry." "Wait."
+    openers: &'static [&'static str],
 }
 
 /// The lists for these words; of both languages, those that know more of the words.
@@ -154,6 +156,9 @@ pub(super) fn ending(text: &str, language: Language) -> Ending {
     let breaks_off = ["...", "…", ",", "-", ":", "–"].iter().any(|mark| text.ends_with(mark));
     if breaks_off {
         return Ending::Open;
+    }
+    if !question && lists.reactions.openers.contains(&plain.as_str()) {
+        return Ending::Doubtful;
     }
     let grammar = lists.ending_of(&words, last, question);
     let marked = question || text.ends_with(['.', '!']);

@@ -186,3 +186,14 @@ fn an_echo_is_a_run_of_what_was_said() {
     }
     assert!(!is_echo_of("the capital", ""));
 }
+
+#[test]
+fn words_that_only_take_the_floor_have_more_behind_them() {
+    for (text, language) in [("Sorry.", En), ("Wait.", En), ("Excuse me.", En), ("Attendez.", Fr)] {
+        assert_eq!(ending(text, language), Ending::Doubtful, "{text}");
+    }
+    for (text, language) in [("Stop.", En), ("No.", En), ("Sorry, who wrote it?", En), ("Non.", Fr)]
+    {
+        assert_eq!(ending(text, language), Ending::Finished, "{text}");
+    }
+}
