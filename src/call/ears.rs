@@ -216,7 +216,10 @@ impl Ears {
                 window = self.vad.next() => self.marks.handle(window),
                 result = of_pass(&mut self.finals) => {
                     let (pass, started, heard) = result;
-                    let words = heard.map(|heard| (hypothesis(&heard, started), heard.language));
+                    let level = self.sound.level_dbfs();
+                    let words = heard.map(|heard| {
+                        (hypothesis(&heard, started, level), heard.language)
+                    });
                     return Heard::Final(pass, words);
                 }
                 result = of_vote(&mut self.vote) => {
@@ -260,17 +263,20 @@ impl Ears {
         }
         let heard = words?;
         self.partial.words.hear(&heard.text);
-        let whole = Hypothesis { words: self.partial.words.text(), ..hypothesis(&heard, started) };
+        let level_dbfs = self.sound.level_dbfs();
+        let words = self.partial.words.text();
+        let whole = Hypothesis { words, ..hypothesis(&heard, started, level_dbfs) };
         Some(Heard::Partial { stable: self.partial.words.stable(), whole })
     }
 }
 
 /// What the turn machine is told of a transcript.
-fn hypothesis(heard: &Transcript, as_of: At) -> Hypothesis {
+fn hypothesis(heard: &Transcript, as_of: At, level_dbfs: f32) -> Hypothesis {
     Hypothesis {
         words: heard.text.clone(),
         confidence: heard.confidence,
         no_speech: heard.no_speech,
+        level_dbfs,
         as_of,
     }
 }

@@ -265,7 +265,8 @@ impl Playout {
                 let sentence = sentence.moved_by(offset);
                 notes.push(Note::Sentence { reply: reply.id, sentence, rtp_start });
             }
-            let new = after > before.max(reply.filled_until);
+            let clips_end = reply.filled_until.max(self.interjected_until);
+            let new = reply.released && after > before.max(clips_end);
             if !reply.sounding && new && packet.rms_dbfs > AUDIBLE_DBFS {
                 reply.sounding = true;
                 notes.push(Note::Sounds(reply.id));

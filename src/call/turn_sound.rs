@@ -3,6 +3,7 @@
 //! In: 16 kHz frames of the whole call. Out: the sound a pass needs. Keeps what belongs to the open
 //! turn, to the last one while it can be reopened, and the last seconds before; forgets the rest.
 
+use crate::audio::level::{SILENCE_DBFS, rms_dbfs};
 use crate::listening::LISTENING_RATE;
 
 /// What the end-of-turn model looks at.
@@ -11,6 +12,9 @@ const LOOK_BACK: u64 = 8 * LISTENING_RATE as u64;
 const LONGEST: u64 = 30 * LISTENING_RATE as u64;
 /// Sound before the detected onset that belongs to the first word.
 const LEAD_IN: u64 = LISTENING_RATE as u64 / 4;
+
+/// Levels are of 20 ms.
+const LEVEL_FRAME: usize = LISTENING_RATE as usize / 50;
 
 /// A window over the call's sound, in samples since the call began.
 #[derive(Debug, Default)]
@@ -77,6 +81,16 @@ impl TurnSound {
         let Some(open) = self.open else { return &[] };
         let from = open.max(self.base).max(self.end().saturating_sub(LONGEST));
         &self.samples[(from - self.base) as usize..]
+    }
+
+    /// How loud the voice in the open turn is, dBFS: the level that its loudest fifth keeps to, over
+    /// at most its last 2 s.
+    pub(super) fn level_dbfs(&self) -> f32 {
+        let turn = self.of_turn();
+        let recent = &turn[turn.len().saturating_sub(2 * LISTENING_RATE as usize)..];
+        let mut levels: Vec<f32> = recent.chunks(LEVEL_FRAME).map(rms_dbfs).collect();
+        levels.sort_by(f32::total_cmp);
+        levels.get(levels.len() * 4 / 5).copied().unwrap_or(SILENCE_DBFS)
     }
 
     /// The last 8 s, of the open turn only: what came before would mislead the vote.

@@ -35,7 +35,8 @@ impl Default for MarksConfig {
             activation: 0.5,
             deactivation: 0.35,
             min_speech_ms: 64,
-            pause_ms: 200,
+            // Six windows of 32 ms: 200 ms would be noticed only with the seventh.
+            pause_ms: 192,
             look_back_ms: 32,
             hangover_ms: 64,
         }

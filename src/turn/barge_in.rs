@@ -8,13 +8,15 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::agenda::{Agenda, Deadline};
-use super::evidence::{Evidence, judge};
+use super::evidence::{Evidence, Speech, judge};
 use super::words::is_echo_of;
 use super::{At, Hypothesis, Settings};
 use crate::private::Private;
 
 /// Sentences of EVA's that may still come back as an echo.
 const SENTENCES: usize = 3;
+/// How fast the person's level is followed, turn by turn.
+const LEVEL_STEP: f32 = 0.3;
 /// Speech whose words are known not to interrupt is looked at again so much later.
 const LOOK_AGAIN: Duration = Duration::from_millis(400);
 
@@ -45,9 +47,19 @@ struct Overlap {
 pub(super) struct Overlaps {
     now: Option<Overlap>,
     said: VecDeque<Private<String>>,
+    /// How loud the person's own turns are, dBFS.
+    own_level: Option<f32>,
 }
 
 impl Overlaps {
+    /// A turn of the person's was as loud as this.
+    pub(super) fn know_level(&mut self, dbfs: Option<f32>) {
+        if let Some(dbfs) = dbfs {
+            let before = self.own_level.unwrap_or(dbfs);
+            self.own_level = Some(before + (dbfs - before) * LEVEL_STEP);
+        }
+    }
+
     /// EVA begins to say this.
     pub(super) fn says(&mut self, text: Private<String>) {
         if self.said.len() == SENTENCES {
@@ -96,8 +108,14 @@ impl Overlaps {
             return Evidence::Nothing;
         }
         let lasted = heard.as_of.min(now).saturating_sub(self.now.map_or(now, |o| o.onset));
-        let (confidence, no_speech) = (heard.confidence, heard.no_speech);
-        judge(words, confidence, no_speech, lasted, is_final, settings.language)
+        let speech = Speech {
+            words,
+            margin: heard.confidence - heard.no_speech,
+            relative_db: self.own_level.map(|own| heard.level_dbfs - own),
+            lasted,
+            is_final,
+        };
+        judge(speech, settings.language)
     }
 
     /// Speech that has lasted to its deadline, and still goes on.

@@ -68,6 +68,8 @@ pub(super) fn wait(
         Ending::Doubtful => longest.on_open_words,
         Ending::Spelling | Ending::Open => longest.on_unfinished,
     };
+    // Who is known for longer pauses gets longer waits, short of the longest of all.
+    let most = most.mul_f32(pauses.slowness()).min(longest.on_unfinished).max(most);
     let wait = pauses.expected().mul_f32(of_ending(ending) + of_vote(clues)).min(most);
     if wait < LEAST_WAIT { Duration::ZERO } else { wait }
 }

@@ -92,6 +92,7 @@ mod tests {
                 words: Private::new(words.to_owned()),
                 confidence: 0.9,
                 no_speech: 0.05,
+                level_dbfs: -30.0,
                 as_of: At::from_millis(800),
             }),
             vote,

@@ -1,7 +1,7 @@
 //! What speech over EVA's voice is.
 //!
-//! In: the words so far, how sure the recogniser is of them, and how long the speech has lasted. Out:
-//! [`Evidence`]. Pure.
+//! In: the words so far, how sure the recogniser is of them, how loud and how long the speech is.
+//! Out: [`Evidence`]. Pure.
 //!
 //! What separates people from babble is the margin by which the recogniser's confidence exceeds its
 //! probability that nobody spoke: real interruptions reach 0.45 with their first three words, babble 15 to
@@ -19,6 +19,12 @@ const CLEAR_AT_ONCE: f32 = 0.45;
 const CLEAR: [f32; 2] = [0.4, 0.3];
 /// The same for complete words of a longer utterance.
 const CLEAR_AT_LENGTH: f32 = 0.2;
+/// The same for three words and more of a voice as loud as the person's own turns.
+const CLEAR_NEAR: f32 = 0.3;
+/// Above this, relative to the person's own turns, a voice is theirs, dB.
+const NEAR: f32 = -8.0;
+/// Below this it is another one, further away: a television, somebody behind them.
+const FAR: f32 = -13.0;
 /// The margin that makes a known interrupting word believable while the person speaks, and after.
 const CLEAR_KNOWN: [f32; 2] = [0.1, -0.1];
 /// Words heard earlier than this have only just begun; the first partial pass hears 0.4 s.
@@ -44,37 +50,47 @@ pub(super) enum Evidence {
     NotYet,
 }
 
-/// Judges `words`: `lasted` is how long the speech has lasted when they were asked for, `final_pass` that
-/// it is over.
-pub(super) fn judge(
-    words: &str,
-    confidence: f32,
-    no_speech: f32,
-    lasted: Duration,
-    final_pass: bool,
-    language: Language,
-) -> Evidence {
-    let margin = confidence - no_speech;
+/// Speech over EVA's voice.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Speech<'a> {
+    /// Its words.
+    pub words: &'a str,
+    /// The recogniser's confidence less its probability of no speech.
+    pub margin: f32,
+    /// Its level above that of the person's own turns, dB; `None` where that is not known.
+    pub relative_db: Option<f32>,
+    /// How long it had lasted when the words were asked for.
+    pub lasted: Duration,
+    /// It is over.
+    pub is_final: bool,
+}
+
+/// Judges speech by its words.
+pub(super) fn judge(speech: Speech<'_>, language: Language) -> Evidence {
+    let Speech { words, margin, lasted, is_final, .. } = speech;
     let count =
         words.split_whitespace().filter(|word| word.chars().any(char::is_alphanumeric)).count();
-    if count == 0 {
-        let nothing = final_pass || lasted >= WORDLESS;
+    if count == 0 || speech.relative_db.is_some_and(|db| db < FAR) {
+        let nothing = is_final || lasted >= WORDLESS;
         return if nothing { Evidence::Nothing } else { Evidence::NotYet };
     }
     if interrupts(words, language) {
-        let clear = margin >= CLEAR_KNOWN[usize::from(final_pass)];
-        return if clear { Evidence::Interruption } else { unclear(final_pass, margin) };
+        let clear = margin >= CLEAR_KNOWN[usize::from(is_final)];
+        return if clear { Evidence::Interruption } else { unclear(is_final, margin) };
     }
     if is_backchannel(words, language) {
         return Evidence::Backchannel;
     }
-    let needed = match (final_pass, lasted) {
-        (false, lasted) if lasted < BEGINNING => CLEAR_AT_ONCE,
+    let near = speech.relative_db.is_some_and(|db| db > NEAR);
+    let needed = match (is_final, lasted) {
         (true, lasted) if lasted >= UTTERANCE => CLEAR_AT_LENGTH,
-        _ => CLEAR[usize::from(final_pass)],
+        _ if near && count >= 3 => CLEAR_NEAR,
+        (false, lasted) if lasted < BEGINNING => CLEAR_AT_ONCE,
+        _ => CLEAR[usize::from(is_final)],
     };
-    let lone = count == 1 && (!final_pass || lasted < LONE_WORD);
-    if margin >= needed && !lone { Evidence::Interruption } else { unclear(final_pass, margin) }
+    let lone =
+        count == 1 && if is_final { lasted < LONE_WORD } else { !near || lasted < BEGINNING };
+    if margin >= needed && !lone { Evidence::Interruption } else { unclear(is_final, margin) }
 }
 
 /// Words that are not believed: a hum if a voice is likely, else nothing; while it lasts, not yet either.
@@ -96,7 +112,9 @@ mod tests {
     fn hold(rows: &[Row]) {
         for &(words, confidence, no_speech, lasted, is_final, expected) in rows {
             let lasted = Duration::from_millis(lasted);
-            let judged = judge(words, confidence, no_speech, lasted, is_final, Language::En);
+            let margin = confidence - no_speech;
+            let speech = Speech { words, margin, relative_db: None, lasted, is_final };
+            let judged = judge(speech, Language::En);
             assert_eq!(judged, expected, "{words:?} {confidence} {no_speech} {lasted:?}");
         }
     }
@@ -118,6 +136,20 @@ mod tests {
             ("Laughter, please.", 0.54, 0.08, 800, true, Evidence::Interruption),
             ("You're on.", 0.60, 0.25, 416, true, Evidence::Interruption),
         ]);
+    }
+
+    #[test]
+    fn a_voice_is_told_by_its_level() {
+        let of = |words, margin, db, ms| {
+            let lasted = Duration::from_millis(ms);
+            let speech = Speech { words, margin, relative_db: Some(db), lasted, is_final: false };
+            judge(speech, Language::En)
+        };
+        assert_eq!(of("Please check the", 0.35, 0.0, 400), Evidence::Interruption);
+        assert_eq!(of("Please check the", 0.35, -10.0, 400), Evidence::NotYet);
+        assert_eq!(of("And now the weather.", 0.8, -18.0, 900), Evidence::Nothing);
+        assert_eq!(of("Something", 0.45, 0.0, 700), Evidence::Interruption);
+        assert_eq!(of("Something", 0.45, -10.0, 700), Evidence::NotYet);
     }
 
     #[test]

@@ -13,6 +13,9 @@ use super::{Action, At, Hypothesis, Input, PassId, Settings, State, WhyHangUp};
 use crate::ids::{ReplyId, TurnId};
 use crate::private::Private;
 
+/// A voice that comes back so soon after its turn was committed had not finished.
+const GOES_ON: At = At::from_millis(1500);
+
 /// The reply in progress.
 #[derive(Clone, Debug)]
 struct Reply {
@@ -54,6 +57,8 @@ pub struct TurnMachine {
     late: Late,
     quiet: Quiet,
     reply: Option<Reply>,
+    /// Where the voice of the last committed turn ended.
+    paused_at: Option<At>,
     /// The turn the released reply answers; it can be reopened until something is heard.
     answered: Option<TurnId>,
     agenda: Agenda,
@@ -76,6 +81,7 @@ impl TurnMachine {
             late: Late::default(),
             quiet: Quiet::default(),
             reply: None,
+            paused_at: None,
             answered: None,
             agenda,
             counts: Counts::default(),
@@ -171,7 +177,7 @@ impl TurnMachine {
         if matches!(self.floor, Floor::Speaking) {
             return;
         }
-        self.leave_pause(now);
+        self.leave_pause(now, onset);
         self.floor = Floor::Speaking;
         if self.listening.voice(now, onset) {
             self.agenda.act(Action::Hush);
@@ -206,12 +212,16 @@ impl TurnMachine {
         self.agenda.act(Action::Reopen { turn });
     }
 
-    /// The person goes on: the pause was inside the turn, its pass is of no use any more.
-    fn leave_pause(&mut self, now: At) {
-        if let Floor::Pausing(pause) = &self.floor
-            && let (Some(_), Some(last_voiced)) = (pause.confirmed, pause.last_voiced)
-        {
-            self.pauses.inner(now.saturating_sub(last_voiced));
+    /// The person goes on: the pause was inside the turn, its pass is of no use any more. One that
+    /// was taken for the end of the turn, and proves to be none, teaches as much.
+    fn leave_pause(&mut self, now: At, onset: At) {
+        let ended = match &self.floor {
+            Floor::Pausing(pause) => pause.confirmed.and(pause.last_voiced),
+            _ => self.paused_at.filter(|ended| onset < *ended + GOES_ON),
+        };
+        self.paused_at = None;
+        if let Some(ended) = ended {
+            self.pauses.inner(now.saturating_sub(ended));
         }
         self.close_pause();
     }
@@ -268,6 +278,7 @@ impl TurnMachine {
                 words: reply.words.clone(),
                 confidence: 1.0,
                 no_speech: 0.0,
+                level_dbfs: heard.level_dbfs,
                 as_of: now,
             };
         }
@@ -370,7 +381,10 @@ impl TurnMachine {
     fn commit(&mut self, now: At, words: Private<String>) {
         self.hold_reply(&words);
         self.agenda.cancel(&[Deadline::CommitTurn, Deadline::DropSpeculation]);
-        self.floor = Floor::Quiet;
+        if let Floor::Pausing(pause) = std::mem::take(&mut self.floor) {
+            self.paused_at = pause.last_voiced;
+            self.overlaps.know_level(pause.heard.map(|heard| heard.level_dbfs));
+        }
         self.overlaps.end(&mut self.agenda);
         self.listening.turn_over();
         self.quiet.asked = false;
@@ -522,7 +536,13 @@ impl TurnMachine {
 }
 
 fn nothing_heard() -> Hypothesis {
-    Hypothesis { words: Private::default(), confidence: 0.0, no_speech: 1.0, as_of: At::ZERO }
+    Hypothesis {
+        words: Private::default(),
+        confidence: 0.0,
+        no_speech: 1.0,
+        level_dbfs: -30.0,
+        as_of: At::ZERO,
+    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ fn ms(at: u64) -> At {
 
 fn heard(text: &str) -> Hypothesis {
     let words = Private::new(text.to_owned());
-    Hypothesis { words, confidence: 0.9, no_speech: 0.01, as_of: ms(1_000_000) }
+    Hypothesis { words, confidence: 0.9, no_speech: 0.01, level_dbfs: -30.0, as_of: ms(1_000_000) }
 }
 
 /// What a driver can do to the machine.

@@ -11,7 +11,13 @@ fn words(text: &str) -> Private<String> {
 }
 
 fn heard(text: &str) -> Hypothesis {
-    Hypothesis { words: words(text), confidence: 0.9, no_speech: 0.01, as_of: ms(1_000_000) }
+    Hypothesis {
+        words: words(text),
+        confidence: 0.9,
+        no_speech: 0.01,
+        level_dbfs: -30.0,
+        as_of: ms(1_000_000),
+    }
 }
 
 fn finally(pass: u32, text: &str) -> Input {

@@ -64,6 +64,8 @@ pub struct Hypothesis {
     pub confidence: f32,
     /// Its probability that there is no speech at all, 0-1.
     pub no_speech: f32,
+    /// How loud the speech was, dBFS.
+    pub level_dbfs: f32,
     /// How far the sound reached that the words were made of.
     #[serde(with = "trace::micros")]
     pub as_of: At,

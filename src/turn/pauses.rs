@@ -31,6 +31,12 @@ impl Pauses {
         self.heard.push_front(u32::try_from(length.as_millis()).unwrap_or(u32::MAX));
     }
 
+    /// How much longer than usual this person's pauses are, at least 1.
+    pub(super) fn slowness(&self) -> f32 {
+        let usual = Self::default().expected();
+        (self.expected().as_secs_f32() / usual.as_secs_f32()).max(1.0)
+    }
+
     /// How long a pause may last after which this person still goes on: the length that four in five
     /// of their pauses keep to.
     pub(super) fn expected(&self) -> Duration {

@@ -254,7 +254,13 @@ mod tests {
         let words = prop::sample::select(vec!["", "Mhm.", "What time is it?", "I want to"]);
         let heard = (words, 0.0f32..1.0, 0.0f32..1.0).prop_map(|(words, confidence, no_speech)| {
             let words = Private::new(words.to_owned());
-            Hypothesis { words, confidence, no_speech, as_of: At::from_millis(3) }
+            Hypothesis {
+                words,
+                confidence,
+                no_speech,
+                level_dbfs: -30.0,
+                as_of: At::from_millis(3),
+            }
         });
         let (pass, reply) = ((0u32..6).prop_map(PassId), (0u32..6).prop_map(ReplyId));
         prop_oneof![

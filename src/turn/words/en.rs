@@ -420,6 +420,9 @@ pub(super) const LISTS: Lists = Lists {
             "eva",
             "well",
             "one moment",
+            "let me see",
+            "let me think",
+            "let's see",
         ],
         interrupting: &[
             "stop",

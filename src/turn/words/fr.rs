@@ -256,6 +256,10 @@ pub(super) const LISTS: Lists = Lists {
             "dis moi",
             "alors",
             "eh bien",
+            "voyons",
+            "attends voir",
+            "laisse moi réfléchir",
+            "laissez moi réfléchir",
         ],
         interrupting: &[
             "stop",

@@ -261,7 +261,10 @@ impl Lists {
             || (after_subject
                 && (self.grammar.be.contains(&last) || (words.len() <= 3 && !question)))
         {
-            return Ending::Finished;
+            // "I think it was" goes on; "I don't know what it was" and "yes it was" do not.
+            let asks = words.iter().any(|word| self.grammar.question_words.contains(word));
+            let goes_on = words.len() > 3 && !asks && !question;
+            return if goes_on { Ending::Doubtful } else { Ending::Finished };
         }
         if question { Ending::Doubtful } else { Ending::Open }
     }
