@@ -7,7 +7,7 @@ CARGO := cargo
 export PATH := $(PATH):$(CURDIR)/.venv/tools
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build cuda models run test test-setup test-models test-rust test-browser lint bench bench-tts clean
+.PHONY: help setup build cuda models run test test-setup test-models test-rust test-browser lint bench bench-conversation bench-tts clean
 
 help:
 	@echo 'make run      install what is missing, build, fetch the models, start the gateway'
@@ -19,6 +19,7 @@ help:
 	@echo 'make test     everything: lint, all tests with real models, the page in a browser'
 	@echo 'make lint     formatting, clippy, licences'
 	@echo 'make bench    voice-to-voice time of a call, as a table'
+	@echo '              make bench-conversation: turns, pauses, interruptions, noises, echo; 20 minutes'
 	@echo '              make bench-tts: the voice beside Piper, sentence by sentence'
 	@echo 'make clean    remove what was built; the models stay'
 
@@ -39,6 +40,9 @@ run: models
 
 bench: models
 	$(EVA) bench call --turns 12 --llm mock $(ARGS)
+
+bench-conversation: models
+	$(EVA) bench conversation $(ARGS)
 
 # The peer is installed into .venv, for this target only.
 bench-tts: models

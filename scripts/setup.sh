@@ -78,6 +78,7 @@ test_needs() {
   want espeak-ng espeak-ng
   want sox sox
   [[ -d /usr/share/asterisk/sounds/en_US_f_Allison ]] || packages+=(asterisk-core-sounds-en-wav)
+  [[ -d /usr/share/asterisk/sounds/fr_CA_f_June ]] || packages+=(asterisk-core-sounds-fr-wav)
   apt_install
   works cargo fmt --version || rustup component add rustfmt
   works cargo clippy --version || rustup component add clippy

@@ -8,7 +8,8 @@
 //! 2. [`rtc`]: a packet comes in on the one media port. STUN and its sender's address tell which call
 //!    it belongs to; DTLS-SRTP opens it; what leaves is RTP with Opus inside.
 //! 3. [`audio`]: the jitter buffer puts packets in order, libopus decodes straight to 16 kHz, what was
-//!    lost is recovered or concealed; what leaves are frames of 320 samples, continuous in time.
+//!    lost is recovered or concealed, EVA's own echo is taken out; what leaves are frames of 320
+//!    samples, continuous in time.
 //! 4. [`listening`]: Silero marks where the voice starts and pauses; Whisper makes words, partial ones
 //!    while the person speaks and final ones from the first hint of silence on; Smart Turn votes on
 //!    whether the turn is over.

@@ -25,9 +25,29 @@ impl LocalGateway {
         max_calls: usize,
         access: Access,
     ) -> anyhow::Result<Self> {
+        Self::begin(engines, call, max_calls, access, false).await
+    }
+
+    /// The same with engines that hear every language.
+    pub async fn start_multilingual(
+        engines: Engines,
+        call: CallSettings,
+        max_calls: usize,
+        access: Access,
+    ) -> anyhow::Result<Self> {
+        Self::begin(engines, call, max_calls, access, true).await
+    }
+
+    async fn begin(
+        engines: Engines,
+        call: CallSettings,
+        max_calls: usize,
+        access: Access,
+        multilingual: bool,
+    ) -> anyhow::Result<Self> {
         let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let rtc = RtcConfig { tcp: Some(anywhere), ..RtcConfig::new(anywhere) };
-        let config = GatewayConfig { rtc, max_calls, call, multilingual: false };
+        let config = GatewayConfig { rtc, max_calls, call, multilingual };
         let gateway = Gateway::start(config, engines).await?;
         let listener = tokio::net::TcpListener::bind(anywhere).await?;
         let url = format!("http://{}", listener.local_addr()?);

@@ -32,6 +32,8 @@ const FIRST_PARTIAL: Duration = Duration::from_millis(300);
 const PARTIAL_EVERY: Duration = Duration::from_millis(400);
 /// ... and than this while the person speaks over EVA, who wants to know why.
 const PARTIAL_OVER_EVA: Duration = Duration::from_millis(200);
+/// A partial that gave way is asked for again after this.
+const MAKE_UP: Duration = Duration::from_millis(40);
 /// How far back arrival times are remembered: longer than any pause that ends a turn.
 const ARRIVALS: usize = 250;
 
@@ -259,7 +261,9 @@ impl Ears {
     fn partial_words(&mut self, now: At, started: At, words: Option<Transcript>) -> Option<Heard> {
         let took = now.saturating_sub(started);
         if self.partial.due.is_some() {
-            self.partial.due = Some(started + self.partial.every.max(took * 2));
+            // One that gave way to a final pass is made up for soon.
+            let next = started + self.partial.every.max(took * 2);
+            self.partial.due = Some(if words.is_some() { next } else { now + MAKE_UP });
         }
         let heard = words?;
         self.partial.words.hear(&heard.text);

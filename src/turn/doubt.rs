@@ -11,7 +11,7 @@
 use std::time::Duration;
 
 use super::pauses::Pauses;
-use super::words::{Ending, ending};
+use super::words::{Ending, ending, is_statement};
 use crate::language::Language;
 
 /// The score (log odds of the vote) from which on there is no doubt: a vote of 0.85.
@@ -29,6 +29,11 @@ const USUAL_CLEARNESS: f32 = 0.65;
 const SCORE_PER_CLEARNESS: f32 = 6.0;
 /// Clearness adds and takes away no more than this.
 const CLEARNESS_BOUNDS: [f32; 2] = [-2.0, 1.0];
+
+/// Whoever makes long pauses makes them between statements too, rarely after a question: doubt for
+/// how much slower than usual they are, and the most of it.
+const DOUBT_OF_STATEMENTS: f32 = 1.5;
+const MOST_OF_STATEMENTS: f32 = 1.0;
 
 /// A shorter wait changes nothing.
 const LEAST_WAIT: Duration = Duration::from_millis(80);
@@ -69,8 +74,13 @@ pub(super) fn wait(
         Ending::Spelling | Ending::Open => longest.on_unfinished,
     };
     // Who is known for longer pauses gets longer waits, short of the longest of all.
-    let most = most.mul_f32(pauses.slowness()).min(longest.on_unfinished).max(most);
-    let wait = pauses.expected().mul_f32(of_ending(ending) + of_vote(clues)).min(most);
+    let slowness = pauses.slowness();
+    let most = most.mul_f32(slowness).min(longest.on_unfinished).max(most);
+    let mut doubt = of_ending(ending) + of_vote(clues);
+    if ending == Ending::Finished && is_statement(clues.words, language) {
+        doubt += ((slowness - 1.0) * DOUBT_OF_STATEMENTS).min(MOST_OF_STATEMENTS);
+    }
+    let wait = pauses.expected().mul_f32(doubt).min(most);
     if wait < LEAST_WAIT { Duration::ZERO } else { wait }
 }
 

@@ -21,6 +21,9 @@ const CLEAR: [f32; 2] = [0.4, 0.3];
 const CLEAR_AT_LENGTH: f32 = 0.2;
 /// The same for three words and more of a voice as loud as the person's own turns.
 const CLEAR_NEAR: f32 = 0.3;
+/// The same for two words and more once that voice has gone on for longer than confirmations do.
+const CLEAR_ONGOING: f32 = 0.0;
+const ONGOING: Duration = Duration::from_millis(550);
 /// Above this, relative to the person's own turns, a voice is theirs, dB.
 const NEAR: f32 = -8.0;
 /// Below this it is another one, further away: a television, somebody behind them.
@@ -84,6 +87,7 @@ pub(super) fn judge(speech: Speech<'_>, language: Language) -> Evidence {
     let near = speech.relative_db.is_some_and(|db| db > NEAR);
     let needed = match (is_final, lasted) {
         (true, lasted) if lasted >= UTTERANCE => CLEAR_AT_LENGTH,
+        (false, lasted) if near && count >= 2 && lasted >= ONGOING => CLEAR_ONGOING,
         _ if near && count >= 3 => CLEAR_NEAR,
         (false, lasted) if lasted < BEGINNING => CLEAR_AT_ONCE,
         _ => CLEAR[usize::from(is_final)],
@@ -147,6 +151,9 @@ mod tests {
         };
         assert_eq!(of("Please check the", 0.35, 0.0, 400), Evidence::Interruption);
         assert_eq!(of("Please check the", 0.35, -10.0, 400), Evidence::NotYet);
+        assert_eq!(of("That fee", 0.08, 0.0, 600), Evidence::Interruption);
+        assert_eq!(of("That fee", 0.08, -10.0, 600), Evidence::NotYet);
+        assert_eq!(of("Emma Ma", -0.09, 0.0, 650), Evidence::NotYet);
         assert_eq!(of("And now the weather.", 0.8, -18.0, 900), Evidence::Nothing);
         assert_eq!(of("Something", 0.45, 0.0, 700), Evidence::Interruption);
         assert_eq!(of("Something", 0.45, -10.0, 700), Evidence::NotYet);

@@ -13,9 +13,6 @@ use super::{Action, At, Hypothesis, Input, PassId, Settings, State, WhyHangUp};
 use crate::ids::{ReplyId, TurnId};
 use crate::private::Private;
 
-/// A voice that comes back so soon after its turn was committed had not finished.
-const GOES_ON: At = At::from_millis(1500);
-
 /// The reply in progress.
 #[derive(Clone, Debug)]
 struct Reply {
@@ -23,6 +20,8 @@ struct Reply {
     phase: ReplyPhase,
     /// What it answers.
     words: Private<String>,
+    /// The committed turn it answers, which can be reopened until something is heard.
+    turn: Option<TurnId>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,10 +56,6 @@ pub struct TurnMachine {
     late: Late,
     quiet: Quiet,
     reply: Option<Reply>,
-    /// Where the voice of the last committed turn ended.
-    paused_at: Option<At>,
-    /// The turn the released reply answers; it can be reopened until something is heard.
-    answered: Option<TurnId>,
     agenda: Agenda,
     counts: Counts,
     shown: State,
@@ -81,8 +76,6 @@ impl TurnMachine {
             late: Late::default(),
             quiet: Quiet::default(),
             reply: None,
-            paused_at: None,
-            answered: None,
             agenda,
             counts: Counts::default(),
             shown: State::Listening,
@@ -198,7 +191,8 @@ impl TurnMachine {
 
     /// The person speaks on after their turn was committed, and nothing of its reply was heard.
     fn go_on(&mut self, now: At, id: ReplyId) {
-        let Some(turn) = self.answered.take() else { return self.withdraw(id) };
+        let turn = self.reply.as_mut().and_then(|reply| reply.turn.take());
+        let Some(turn) = turn else { return self.withdraw(id) };
         // It keeps its id when it is committed again.
         self.counts.turns -= 1;
         if self.late.has_filled() {
@@ -212,17 +206,13 @@ impl TurnMachine {
         self.agenda.act(Action::Reopen { turn });
     }
 
-    /// The person goes on: the pause was inside the turn, its pass is of no use any more. One that
-    /// was taken for the end of the turn, and proves to be none, teaches as much.
+    /// The person goes on: the pause was inside the turn, its pass is of no use any more.
     fn leave_pause(&mut self, now: At, onset: At) {
-        let ended = match &self.floor {
+        let pause = match &self.floor {
             Floor::Pausing(pause) => pause.confirmed.and(pause.last_voiced),
-            _ => self.paused_at.filter(|ended| onset < *ended + GOES_ON),
+            _ => None,
         };
-        self.paused_at = None;
-        if let Some(ended) = ended {
-            self.pauses.inner(now.saturating_sub(ended));
-        }
+        self.pauses.voice(now, onset, pause);
         self.close_pause();
     }
 
@@ -365,7 +355,7 @@ impl TurnMachine {
         }
         self.counts.replies += 1;
         let id = ReplyId(self.counts.replies);
-        self.reply = Some(Reply { id, phase: ReplyPhase::Held, words: words.clone() });
+        self.reply = Some(Reply { id, phase: ReplyPhase::Held, words: words.clone(), turn: None });
         self.agenda.act(Action::StartReply { reply: id, words: words.clone() });
     }
 
@@ -382,7 +372,7 @@ impl TurnMachine {
         self.hold_reply(&words);
         self.agenda.cancel(&[Deadline::CommitTurn, Deadline::DropSpeculation]);
         if let Floor::Pausing(pause) = std::mem::take(&mut self.floor) {
-            self.paused_at = pause.last_voiced;
+            self.pauses.turn_ended(pause.last_voiced);
             self.overlaps.know_level(pause.heard.map(|heard| heard.level_dbfs));
         }
         self.overlaps.end(&mut self.agenda);
@@ -393,7 +383,7 @@ impl TurnMachine {
         self.agenda.act(Action::Commit { turn, words });
         if let Some(reply) = &mut self.reply {
             reply.phase = ReplyPhase::Released;
-            self.answered = Some(turn);
+            reply.turn = Some(turn);
             self.agenda.act(Action::Release { reply: reply.id });
             self.late.expect(now, &self.settings, &mut self.agenda);
         }
@@ -445,7 +435,6 @@ impl TurnMachine {
         self.overlaps.end(&mut self.agenda);
         self.late.over(&mut self.agenda);
         if let Some(reply) = self.reply.take() {
-            self.answered = None;
             self.agenda.act(Action::Stop { reply: reply.id });
         }
     }
@@ -473,7 +462,7 @@ impl TurnMachine {
         self.counts.replies += 1;
         let id = ReplyId(self.counts.replies);
         let words = Private::default();
-        self.reply = Some(Reply { id, phase: ReplyPhase::Released, words });
+        self.reply = Some(Reply { id, phase: ReplyPhase::Released, words, turn: None });
         self.agenda.act(Action::AskIfThere { reply: id });
     }
 
@@ -483,8 +472,8 @@ impl TurnMachine {
             && reply.phase == ReplyPhase::Released
         {
             reply.phase = ReplyPhase::Sounding;
+            reply.turn = None;
             self.late.sounds(&mut self.agenda);
-            self.answered = None;
         }
     }
 
@@ -492,7 +481,6 @@ impl TurnMachine {
         let over = |reply: &Reply| reply.id == id && reply.phase != ReplyPhase::Held;
         if self.reply.take_if(|reply| over(reply)).is_some() {
             self.late.over(&mut self.agenda);
-            self.answered = None;
             if self.overlaps.reply_over(&mut self.agenda) {
                 self.agenda.act(Action::Unduck);
             }

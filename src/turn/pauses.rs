@@ -6,6 +6,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::At;
+
 /// Pauses that are remembered; what lies further back has faded to a third.
 const KEPT: usize = 16;
 /// What a pause still counts when another one has come.
@@ -17,14 +19,33 @@ const QUANTILE: f32 = 0.8;
 /// Nobody is taken to be quicker or slower than this, whatever happened in a call, in ms.
 const BOUNDS: [u32; 2] = [400, 1200];
 
+/// A voice that comes back so soon after its turn was committed had not finished.
+const GOES_ON: Duration = Duration::from_millis(1500);
+
 /// The person's own pauses.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pauses {
     /// Newest first, in ms.
     heard: VecDeque<u32>,
+    /// Where the voice of the last committed turn ended.
+    ended: Option<At>,
 }
 
 impl Pauses {
+    /// A turn is taken to be over; its voice ended there.
+    pub(super) fn turn_ended(&mut self, last_voiced: Option<At>) {
+        self.ended = last_voiced;
+    }
+
+    /// The person speaks: in a pause since then, or after a turn that was taken to be over, and may
+    /// not have been.
+    pub(super) fn voice(&mut self, now: At, onset: At, paused_since: Option<At>) {
+        let ended = self.ended.take().filter(|ended| onset < *ended + GOES_ON);
+        if let Some(since) = paused_since.or(ended) {
+            self.inner(now.saturating_sub(since));
+        }
+    }
+
     /// The person went on after a pause this long: it was inside a turn.
     pub(super) fn inner(&mut self, length: Duration) {
         self.heard.truncate(KEPT - 1);

@@ -86,10 +86,19 @@ pub async fn transcribe(sound: &[f32]) -> String {
 
 /// A human prompt of Debian's asterisk-core-sounds-en-wav, 48 kHz.
 pub fn human(name: &str) -> Vec<f32> {
+    prompt(["en", "en_US_f_Allison"], name)
+}
+
+/// A human prompt of Debian's asterisk-core-sounds-fr-wav, 48 kHz.
+pub fn human_french(name: &str) -> Vec<f32> {
+    prompt(["fr", "fr_CA_f_June"], name)
+}
+
+fn prompt(voices: [&str; 2], name: &str) -> Vec<f32> {
     let folder = PathBuf::from("/usr/share/asterisk/sounds");
-    let candidates = ["en", "en_US_f_Allison"].map(|lang| folder.join(lang).join(name));
+    let candidates = voices.map(|voice| folder.join(voice).join(name));
     let path = candidates.iter().find(|path| path.exists()).unwrap_or_else(|| {
-        panic!("no {name} in {}: install asterisk-core-sounds-en-wav", folder.display())
+        panic!("no {name} in {}: install asterisk-core-sounds-{}-wav", folder.display(), voices[0])
     });
     let sound = eva_voice::audio::wav::read_wav(path).expect("a WAV file");
     resample(&sound.samples, sound.sample_rate, WIRE_RATE).expect("usual rates")

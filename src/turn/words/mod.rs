@@ -157,12 +157,31 @@ pub(super) fn ending(text: &str, language: Language) -> Ending {
     if breaks_off {
         return Ending::Open;
     }
+    // A house number comes before its street, or after it.
+    if words.iter().any(|word| ADDRESSES.contains(word)) && last.parse::<u32>().is_ok() {
+        return Ending::Doubtful;
+    }
     if !question && lists.reactions.openers.contains(&plain.as_str()) {
         return Ending::Doubtful;
     }
     let grammar = lists.ending_of(&words, last, question);
     let marked = question || text.ends_with(['.', '!']);
     if grammar == Ending::Finished && !marked { Ending::Unmarked } else { grammar }
+}
+
+/// Whether the words tell something, and neither ask nor want anything: they begin with a subject.
+pub(super) fn is_statement(text: &str, language: Language) -> bool {
+    let plain = normalised(text);
+    let words: Vec<&str> = plain.split(' ').collect();
+    let grammar = &lists(language, &words).grammar;
+    let skipped = usize::from(JOINTS.contains(&words[0]) || SEQUENCES.contains(&words[0]));
+    let begins = |first: &&str| {
+        grammar.subjects.contains(first)
+            || grammar.articles.contains(first)
+            || SUBJECTS.contains(first)
+            || first.contains('\'')
+    };
+    words.len() >= 3 && !text.contains('?') && words.get(skipped).is_some_and(begins)
 }
 
 impl Lists {
@@ -275,6 +294,18 @@ fn ends_with(words: &[&str], phrase: &str) -> bool {
     let phrase: Vec<&str> = phrase.split(' ').collect();
     words.ends_with(&phrase)
 }
+
+/// What announces a street and its number.
+const ADDRESSES: &[&str] = &["address", "adresse"];
+
+/// Words before a statement's subject.
+const SEQUENCES: &[&str] = &["so", "and", "then", "yes", "no", "well", "et", "alors", "oui", "non"];
+
+/// Subjects beside the pronouns.
+const SUBJECTS: &[&str] = &[
+    "my", "our", "his", "her", "their", "this", "that", "there", "it", "nobody", "somebody", "mon",
+    "ma", "mes", "notre", "ce", "cela", "ça", "on", "personne",
+];
 
 /// Words that join a clause to another; what follows them has a verb.
 const JOINTS: &[&str] = &["that", "but", "because", "if", "mais", "que", "si"];

@@ -197,3 +197,21 @@ fn words_that_only_take_the_floor_have_more_behind_them() {
         assert_eq!(ending(text, language), Ending::Finished, "{text}");
     }
 }
+
+#[test]
+fn statements_are_told_from_questions_and_wishes() {
+    for text in ["I called you yesterday.", "So I went to the shop.", "It's very cold today."] {
+        assert!(is_statement(text, En), "{text}");
+    }
+    for text in ["What is the capital of Norway?", "Tell me about Rome.", "Thank you.", "Stop."] {
+        assert!(!is_statement(text, En), "{text}");
+    }
+    assert!(is_statement("Je t'ai appelé hier.", Fr));
+    assert!(!is_statement("Quelle heure est-il ?", Fr));
+}
+
+#[test]
+fn a_house_number_has_a_street() {
+    assert_eq!(ending("My address is 22.", En), Ending::Doubtful);
+    assert_eq!(ending("My address is 22 Garden Street.", En), Ending::Finished);
+}
