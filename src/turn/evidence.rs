@@ -22,7 +22,7 @@ const CLEAR_AT_LENGTH: f32 = 0.2;
 /// The same for three words and more of a voice as loud as the person's own turns.
 const CLEAR_NEAR: f32 = 0.3;
 /// The same for two words and more once that voice has gone on for longer than confirmations do.
-const CLEAR_ONGOING: f32 = 0.0;
+const CLEAR_ONGOING: f32 = -0.05;
 const ONGOING: Duration = Duration::from_millis(550);
 /// Above this, relative to the person's own turns, a voice is theirs, dB.
 const NEAR: f32 = -8.0;

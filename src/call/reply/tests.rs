@@ -135,7 +135,8 @@ fn make(toolbox: &Toolbox, rounds: &[&[Say]]) -> (ReplyMaker, Arc<Scripted>) {
     let prompt =
         Prompt { call: CallId::random(), messages, offer, max_tokens: 100, temperature: 0. };
     let rounds = Rounds::new(llm.clone(), toolbox.clone(), prompt);
-    (ReplyMaker::new(ReplyId(1), Arc::new(Beep), rounds), llm)
+    let tokens = rounds.ask();
+    (ReplyMaker::new(ReplyId(1), Arc::new(Beep), rounds, Some(tokens)), llm)
 }
 
 /// What is made until the end, in words.
