@@ -1,3 +1,5 @@
+//! The echo guard on made sounds, in given time.
+
 use std::time::Duration;
 
 use super::SLOT_SAMPLES;

@@ -181,7 +181,7 @@ mod tests {
             [
                 SpeechMark::Started { at_sample: at(1) },
                 SpeechMark::FirstSilence { at: at(4) },
-                SpeechMark::Paused { at: at(11), last_voiced_sample: at(4) },
+                SpeechMark::Paused { at: at(10), last_voiced_sample: at(4) },
             ]
         );
     }
@@ -212,7 +212,7 @@ mod tests {
             marks(&windows)[1..],
             [
                 SpeechMark::FirstSilence { at: at(5) },
-                SpeechMark::Paused { at: at(12), last_voiced_sample: at(5) },
+                SpeechMark::Paused { at: at(11), last_voiced_sample: at(5) },
             ]
         );
     }

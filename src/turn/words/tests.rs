@@ -1,3 +1,5 @@
+//! How words are judged: tables of what people say and what the recogniser writes.
+
 use super::*;
 use crate::language::Language::{Auto, En, Fr};
 
