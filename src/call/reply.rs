@@ -159,6 +159,11 @@ impl ReplyMaker {
         self.rounds.permit();
     }
 
+    /// The turn is open again: tools that do not run yet wait for the next [`Self::permit`].
+    pub(super) fn forbid(&mut self) {
+        self.rounds.forbid();
+    }
+
     /// Tokens the model has written so far, for the count of those wasted by a withdrawal.
     pub(super) fn tokens_seen(&self) -> u32 {
         self.rounds.tokens()

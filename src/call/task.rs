@@ -349,7 +349,10 @@ impl Call {
                     self.reply.iter_mut().filter(|r| r.id == reply).for_each(ReplyMaker::permit);
                     self.playout.release(reply);
                 }
-                Action::Withhold { reply } => self.playout.withhold(reply),
+                Action::Withhold { reply } => {
+                    self.reply.iter_mut().filter(|r| r.id == reply).for_each(ReplyMaker::forbid);
+                    self.playout.withhold(reply);
+                }
                 Action::Filler { reply } => self.fill(reply),
                 Action::Withdraw { reply } => {
                     Metrics::withdrawn(self.reply.as_ref().map_or(0, ReplyMaker::tokens_seen));
@@ -387,6 +390,7 @@ impl Call {
     }
 
     fn start_reply(&mut self, id: ReplyId, words: &Private<String>) {
+        self.record.tools = ToolWait::None;
         self.playout.begin(id);
         self.reply = Some(ReplyMaker::start(id, &self.engines, self.prompt(words)));
     }

@@ -85,6 +85,11 @@ impl Rounds {
         self.permitted = true;
     }
 
+    /// The reply may not be heard yet after all: no further tool runs.
+    pub(super) fn forbid(&mut self) {
+        self.permitted = false;
+    }
+
     /// The model calls a tool; ignored if it may not.
     pub(super) fn call(&mut self, call: ToolCall) {
         if self.prompt.offer.is_open() {
