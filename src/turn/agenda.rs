@@ -18,7 +18,7 @@ pub enum Deadline {
     VoteOverdue,
     /// The person has gone on for so long that the reply made before will not do.
     DropSpeculation,
-    /// Speech over EVA's voice has lasted long enough to be judged.
+    /// Speech over EVA's voice has lasted, and the recogniser has said nothing about it.
     JudgeInterruption,
     /// EVA's voice was lowered and nothing came of it.
     RestoreVoice,

@@ -5,7 +5,6 @@
 //! words coming back are no interruption.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use super::agenda::{Agenda, Deadline};
 use super::evidence::{Evidence, Speech, judge};
@@ -17,8 +16,6 @@ use crate::private::Private;
 const SENTENCES: usize = 3;
 /// How fast the person's level is followed, turn by turn.
 const LEVEL_STEP: f32 = 0.3;
-/// Speech whose words are known not to interrupt is looked at again so much later.
-const LOOK_AGAIN: Duration = Duration::from_millis(400);
 
 /// What to do about speech over EVA's voice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,12 +71,13 @@ impl Overlaps {
             return false;
         }
         self.now = Some(Overlap { onset, evidence: None, ducked: true, reply_over: false });
-        agenda.wake(Deadline::JudgeInterruption, onset + settings.barge_in.judge_after);
+        agenda.wake(Deadline::JudgeInterruption, onset + settings.barge_in.stop_unheard_after);
         agenda.wake(Deadline::RestoreVoice, onset + settings.barge_in.duck_limit);
         true
     }
 
-    /// Takes words; true if they interrupt. False without speech over EVA's voice.
+    /// Takes words, and says whether they interrupt. Without speech over EVA's voice there is nothing
+    /// to interrupt.
     pub(super) fn hear(
         &mut self,
         now: At,
@@ -118,33 +116,11 @@ impl Overlaps {
         judge(speech, settings.language)
     }
 
-    /// Speech that has lasted to its deadline, and still goes on.
-    pub(super) fn judge_at(
-        &mut self,
-        now: At,
-        settings: &Settings,
-        agenda: &mut Agenda,
-    ) -> Decision {
-        let Some(overlap) = self.now.as_ref().filter(|overlap| !overlap.reply_over) else {
-            return Decision::Wait;
-        };
-        let limit = overlap.onset + settings.barge_in.stop_unheard_after;
-        match overlap.evidence {
-            None if now >= limit => Decision::Interrupt,
-            None => {
-                agenda.wake(Deadline::JudgeInterruption, limit);
-                Decision::Wait
-            }
-            // Nobody confirms for so long: the next words will tell.
-            Some(Evidence::Backchannel) if now >= overlap.onset + settings.barge_in.duck_limit => {
-                Decision::Interrupt
-            }
-            Some(Evidence::Nothing) => Decision::Wait,
-            Some(_) => {
-                agenda.wake(Deadline::JudgeInterruption, now + LOOK_AGAIN);
-                Decision::Wait
-            }
-        }
+    /// Speech that has lasted to its deadline, and still goes on. Where words are known, the words
+    /// decide.
+    pub(super) fn unheard(&self) -> Decision {
+        let unheard = |overlap: &Overlap| !overlap.reply_over && overlap.evidence.is_none();
+        if self.now.as_ref().is_some_and(unheard) { Decision::Interrupt } else { Decision::Wait }
     }
 
     /// EVA's voice has been lowered for as long as it may be.

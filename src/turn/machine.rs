@@ -141,8 +141,7 @@ impl TurnMachine {
                 Deadline::DropSpeculation => self.drop_speculation(),
                 Deadline::JudgeInterruption => {
                     if matches!(self.floor, Floor::Speaking) {
-                        let decision =
-                            self.overlaps.judge_at(now, &self.settings, &mut self.agenda);
+                        let decision = self.overlaps.unheard();
                         self.decide(decision);
                     }
                 }

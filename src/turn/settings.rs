@@ -72,9 +72,6 @@ impl Default for Endpointing {
 pub struct BargeIn {
     /// Whether the person can interrupt at all.
     pub on: bool,
-    /// Speech that lasts this long is judged by what is known of its words.
-    #[serde(rename = "judge_after_ms", with = "millis")]
-    pub judge_after: Duration,
     /// Speech that lasts this long while no word of it is known yet is an interruption: a slow
     /// recogniser must not make EVA deaf.
     #[serde(rename = "stop_unheard_after_ms", with = "millis")]
@@ -91,7 +88,6 @@ impl Default for BargeIn {
     fn default() -> Self {
         Self {
             on: true,
-            judge_after: Duration::from_millis(500),
             stop_unheard_after: Duration::from_millis(900),
             duck_limit: Duration::from_millis(2000),
             resume_after: Duration::from_millis(2000),
