@@ -15,7 +15,7 @@ use crate::call::{self, CallSettings, Engines, Tongue};
 use crate::ids::CallId;
 use crate::language::Language;
 use crate::observability::Metrics;
-use crate::rtc::{RtcConfig, RtcEndpoint, RtcError};
+use crate::rtc::{RtcConfig, RtcEndpoint, RtcError, WebLeg};
 use crate::speaking::clips::Clips;
 use crate::speaking::{SpecError, Voice, VoiceSpec};
 use crate::turn;
@@ -26,6 +26,13 @@ use crate::voices::{self, VoiceError};
 pub struct Invitation {
     /// The SDP offer.
     pub offer_sdp: String,
+    /// How the call should be.
+    pub wishes: Wishes,
+}
+
+/// How a caller wants the call; the gateway's own settings where a wish is absent.
+#[derive(Clone, Debug, Default)]
+pub struct Wishes {
     /// `en`, `fr` or `auto`; the gateway's own language where absent.
     pub language: Option<String>,
     /// The voice to answer with, as [`VoiceSpec`] reads it; the gateway's own where absent.
@@ -131,25 +138,38 @@ impl Gateway {
 
     /// Answers an offer and starts the call.
     pub async fn admit(&self, invitation: Invitation) -> Result<Admitted, Refusal> {
-        let settings = self.settings_for(&invitation)?;
+        let prepared = self.prepare(&invitation.wishes).await?;
+        let (leg, answer_sdp) =
+            self.endpoint.answer(&invitation.offer_sdp).await.map_err(refusal)?;
+        let call_id = self.begin(prepared, leg);
+        Ok(Admitted { call_id, answer_sdp })
+    }
+
+    /// Takes a place, and gets ready what the call wants.
+    async fn prepare(&self, wishes: &Wishes) -> Result<Prepared, Refusal> {
+        let settings = self.settings_for(wishes)?;
         if self.closing.load(Ordering::Acquire) {
             return Err(Refusal::Closing { retry_after_s: 10 });
         }
         let place = self.take_place()?;
-        let engines = self.engines_for(&invitation, settings.language).await?;
-        let (leg, answer_sdp) =
-            self.endpoint.answer(&invitation.offer_sdp).await.map_err(refusal)?;
-        let call_id = place.id;
-        self.tasks.spawn(async move {
-            call::run(place.id, leg, engines, settings, place.ended.clone()).await;
-            drop(place);
-        });
-        Ok(Admitted { call_id, answer_sdp })
+        let engines = self.engines_for(wishes, settings.language).await?;
+        Ok(Prepared { place, engines, settings })
     }
 
-    fn settings_for(&self, invitation: &Invitation) -> Result<CallSettings, Refusal> {
+    /// Starts the call's task.
+    fn begin(&self, prepared: Prepared, leg: WebLeg) -> CallId {
+        let Prepared { place, engines, settings } = prepared;
+        let id = place.id;
+        self.tasks.spawn(async move {
+            call::run(id, leg, engines, settings, place.ended.clone()).await;
+            drop(place);
+        });
+        id
+    }
+
+    fn settings_for(&self, wishes: &Wishes) -> Result<CallSettings, Refusal> {
         let mut settings = self.config.call.clone();
-        let language = match invitation.language.as_deref() {
+        let language = match wishes.language.as_deref() {
             None | Some("") => settings.language,
             Some("en") => Language::En,
             Some("fr") => Language::Fr,
@@ -165,7 +185,7 @@ impl Gateway {
                     .to_owned(),
             ));
         }
-        if let Some(changes) = &invitation.conversation {
+        if let Some(changes) = &wishes.conversation {
             settings.turn = settings.turn.changed_by(changes)?;
         }
         settings.set_language(language);
@@ -173,13 +193,9 @@ impl Gateway {
     }
 
     /// The engines of a call, with the voice it asks for, or else with one for each of its languages.
-    async fn engines_for(
-        &self,
-        invitation: &Invitation,
-        language: Language,
-    ) -> Result<Engines, Refusal> {
+    async fn engines_for(&self, wishes: &Wishes, language: Language) -> Result<Engines, Refusal> {
         let mut engines = self.engines.clone();
-        let wanted = invitation.voice.as_deref().map(str::trim).filter(|voice| !voice.is_empty());
+        let wanted = wishes.voice.as_deref().map(str::trim).filter(|voice| !voice.is_empty());
         if let Some(wanted) = wanted {
             let spec: VoiceSpec = wanted.parse().map_err(|error: SpecError| bad_voice(&error))?;
             (engines.voice, engines.clips) = self.voice(spec).await?;
@@ -208,7 +224,7 @@ impl Gateway {
     }
 
     /// A voice and its clips, loaded if need be.
-    async fn voice(&self, spec: VoiceSpec) -> Result<(Arc<dyn Voice>, Clips), Refusal> {
+    pub async fn voice(&self, spec: VoiceSpec) -> Result<(Arc<dyn Voice>, Clips), Refusal> {
         let voices = self.engines.voices.clone();
         let voice = match voices.loaded(&spec).map_err(|error| bad_voice(&error))? {
             Some(voice) => voice,
@@ -269,6 +285,16 @@ impl Gateway {
         }
     }
 
+    /// The engines that all calls share.
+    pub fn engines(&self) -> &Engines {
+        &self.engines
+    }
+
+    /// What every call starts with.
+    pub fn call_settings(&self) -> &CallSettings {
+        &self.config.call
+    }
+
     /// The metrics.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
@@ -288,6 +314,13 @@ impl Gateway {
         }
         self.tasks.wait().await;
     }
+}
+
+/// A call that may begin.
+struct Prepared {
+    place: Place,
+    engines: Engines,
+    settings: CallSettings,
 }
 
 /// One call's place in the table.

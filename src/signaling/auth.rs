@@ -1,10 +1,26 @@
 //! Who may call.
 
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::Response;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::ApiError;
+use super::{ApiError, Service};
+
+/// What a key may be used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// Calls: offers, Realtime, WHIP, and what belongs to a call.
+    Call,
+    /// Text: chat, completions, the caller's own sessions.
+    Chat,
+    /// Speech and transcription over HTTP.
+    Speech,
+    /// Metrics, everybody's sessions, other people's calls.
+    Admin,
+}
 
 /// The key a request must carry, kept as its hash.
 pub struct Access {
@@ -28,7 +44,7 @@ impl Access {
     }
 
     /// Checks `Authorization: Bearer KEY` (RFC 6750, section 2.1) in constant time.
-    pub fn check(&self, headers: &HeaderMap) -> Result<(), ApiError> {
+    pub fn check(&self, headers: &HeaderMap, _scope: Scope) -> Result<(), ApiError> {
         let Some(expected) = &self.key else { return Ok(()) };
         let given = headers
             .get(header::AUTHORIZATION)
@@ -48,6 +64,16 @@ fn refused(message: &str) -> ApiError {
     ApiError::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
 }
 
+/// Layer of routes that want a key with this scope.
+pub(super) async fn guard(
+    State((service, scope)): State<(Service, Scope)>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    service.access.check(request.headers(), scope)?;
+    Ok(next.run(request).await)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,13 +85,13 @@ mod tests {
     #[test]
     fn only_the_key_opens() {
         let access = Access::with_key("secret");
-        assert!(access.check(&bearing("Bearer secret")).is_ok());
-        assert!(access.check(&bearing("bearer secret")).is_ok());
+        assert!(access.check(&bearing("Bearer secret"), Scope::Call).is_ok());
+        assert!(access.check(&bearing("bearer secret"), Scope::Call).is_ok());
         for wrong in ["Bearer secre", "Bearer secrets", "Basic secret", "secret", "Bearer "] {
-            let error = access.check(&bearing(wrong)).expect_err(wrong);
+            let error = access.check(&bearing(wrong), Scope::Call).expect_err(wrong);
             assert_eq!(error.status, StatusCode::UNAUTHORIZED);
         }
-        assert!(access.check(&HeaderMap::new()).is_err());
-        assert!(Access::open().check(&HeaderMap::new()).is_ok());
+        assert!(access.check(&HeaderMap::new(), Scope::Call).is_err());
+        assert!(Access::open().check(&HeaderMap::new(), Scope::Call).is_ok());
     }
 }

@@ -1,14 +1,19 @@
 //! `POST /offer` and `DELETE /calls/{call_id}`.
 
-use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
+use axum::routing::{delete, post};
+use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 
 use super::{ApiError, Service};
-use crate::gateway::Invitation;
+use crate::gateway::{Invitation, Wishes};
 use crate::ids::CallId;
+
+pub(super) fn routes() -> Router<Service> {
+    Router::new().route("/offer", post(offer)).route("/calls/{call_id}", delete(hang_up))
+}
 
 /// A browser's `RTCSessionDescription`, and wishes for the call.
 #[derive(Deserialize)]
@@ -23,7 +28,7 @@ pub(super) struct Offer {
 
 /// Wishes that can stand in the address as well.
 #[derive(Deserialize)]
-pub(super) struct Wishes {
+pub(super) struct InAddress {
     voice: Option<String>,
 }
 
@@ -37,11 +42,9 @@ pub(super) struct Answer {
 
 pub(super) async fn offer(
     State(service): State<Service>,
-    headers: HeaderMap,
-    Query(wishes): Query<Wishes>,
+    Query(address): Query<InAddress>,
     body: Result<Json<Offer>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Answer>), ApiError> {
-    service.access.check(&headers)?;
     let Json(offer) = body?;
     if offer.r#type != "offer" {
         return Err(ApiError::new(
@@ -50,13 +53,9 @@ pub(super) async fn offer(
             "The field type must be \"offer\": send what createOffer() made.",
         ));
     }
-    let voice = offer.voice.or(wishes.voice);
-    let invitation = Invitation {
-        offer_sdp: offer.sdp,
-        language: offer.language,
-        voice,
-        conversation: offer.conversation,
-    };
+    let voice = offer.voice.or(address.voice);
+    let wishes = Wishes { language: offer.language, voice, conversation: offer.conversation };
+    let invitation = Invitation { offer_sdp: offer.sdp, wishes };
     let admitted = service.gateway.admit(invitation).await?;
     let answer = Answer { r#type: "answer", sdp: admitted.answer_sdp, call_id: admitted.call_id };
     Ok((StatusCode::CREATED, Json(answer)))
@@ -64,10 +63,8 @@ pub(super) async fn offer(
 
 pub(super) async fn hang_up(
     State(service): State<Service>,
-    headers: HeaderMap,
     Path(call_id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
-    service.access.check(&headers)?;
     let known = CallId::parse(&call_id).is_some_and(|id| service.gateway.hang_up(id));
     if known {
         Ok(StatusCode::NO_CONTENT)

@@ -1,4 +1,4 @@
-//! One shape for every error: `{"error":{"code","message"}}`.
+//! One shape for every error: `{"error":{"message","type","code","param"}}`, as OpenAI's API has it.
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
@@ -17,6 +17,8 @@ pub struct ApiError {
     pub code: &'static str,
     /// A sentence for people that says what to do.
     pub message: String,
+    /// The field of the request that is wrong.
+    pub param: Option<String>,
     /// Seconds after which a new try makes sense.
     pub retry_after: Option<u32>,
 }
@@ -24,14 +26,52 @@ pub struct ApiError {
 impl ApiError {
     /// An error without a retry hint.
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), retry_after: None }
+        Self { status, code, message: message.into(), param: None, retry_after: None }
+    }
+
+    /// A request that cannot be served as it is.
+    pub fn bad_request(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, message)
+    }
+
+    /// The same, about this field of the request.
+    #[must_use]
+    pub fn about(self, param: impl Into<String>) -> Self {
+        Self { param: Some(param.into()), ..self }
+    }
+
+    /// The same, worth a new try after so many seconds.
+    #[must_use]
+    pub fn retry_after(self, seconds: u32) -> Self {
+        Self { retry_after: Some(seconds), ..self }
+    }
+
+    /// The kind of error, as OpenAI's clients sort them.
+    pub fn kind(&self) -> &'static str {
+        match self.status {
+            StatusCode::UNAUTHORIZED => "authentication_error",
+            StatusCode::FORBIDDEN => "permission_error",
+            StatusCode::NOT_FOUND => "not_found_error",
+            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+            status if status.is_server_error() => "server_error",
+            _ => "invalid_request_error",
+        }
+    }
+
+    /// The body.
+    pub fn body(&self) -> serde_json::Value {
+        json!({"error": {
+            "message": self.message,
+            "type": self.kind(),
+            "code": self.code,
+            "param": self.param,
+        }})
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let body = Json(json!({"error": {"code": self.code, "message": self.message}}));
-        let mut response = (self.status, body).into_response();
+        let mut response = (self.status, Json(self.body())).into_response();
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -47,12 +87,10 @@ impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         let message = refusal.to_string();
         match refusal {
-            Refusal::Busy { retry_after_s } | Refusal::Closing { retry_after_s } => Self {
-                status: StatusCode::SERVICE_UNAVAILABLE,
-                code: "busy",
-                message,
-                retry_after: Some(retry_after_s),
-            },
+            Refusal::Busy { retry_after_s } | Refusal::Closing { retry_after_s } => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message)
+                    .retry_after(retry_after_s)
+            }
             Refusal::BadOffer(_) => Self::new(StatusCode::BAD_REQUEST, "bad_offer", message),
             Refusal::Language(_) => Self::new(StatusCode::BAD_REQUEST, "bad_language", message),
             Refusal::Voice(_) => Self::new(StatusCode::BAD_REQUEST, "bad_voice", message),

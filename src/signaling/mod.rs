@@ -10,14 +10,13 @@ mod page;
 mod status;
 pub mod tls;
 
-pub use auth::Access;
+pub use auth::{Access, Scope};
 pub use errors::ApiError;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{delete, get, post};
+use axum::{Router, middleware};
 use tower_http::compression::CompressionLayer;
 
 use crate::gateway::Gateway;
@@ -36,15 +35,13 @@ pub struct Service {
 
 /// All routes.
 pub fn routes(service: Service) -> Router {
-    Router::new()
-        .route("/offer", post(calls::offer))
-        .route("/calls/{call_id}", delete(calls::hang_up))
-        .route("/health", get(status::health))
-        .route("/ready", get(status::ready))
-        .route("/info", get(status::info))
-        .route("/metrics", get(status::metrics))
-        .route("/", get(page::index))
-        .route("/{file}", get(page::file))
+    let open = status::routes().merge(page::routes());
+    let guarded = [(Scope::Call, calls::routes()), (Scope::Admin, status::admin_routes())];
+    let guarded = guarded.into_iter().fold(Router::new(), |all, (scope, routes)| {
+        let layer = middleware::from_fn_with_state((service.clone(), scope), auth::guard);
+        all.merge(routes.route_layer(layer))
+    });
+    open.merge(guarded)
         .fallback(errors::no_such_page)
         .method_not_allowed_fallback(errors::wrong_method)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))

@@ -1,10 +1,12 @@
 //! The call page, served from the program itself.
 
+use axum::Router;
 use axum::extract::Path;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 
-use super::ApiError;
+use super::{ApiError, Service};
 
 /// Nothing from elsewhere, no inline script or style; the page may use the microphone.
 const SECURITY_POLICY: &str = "default-src 'self'; img-src 'self' data:; media-src 'self' blob:; \
@@ -29,11 +31,15 @@ const FILES: &[(&str, &str, &[u8])] = web! {
     "favicon.svg" => "image/svg+xml",
 };
 
-pub(super) async fn index() -> Response {
+pub(super) fn routes() -> Router<Service> {
+    Router::new().route("/", get(index)).route("/{file}", get(file))
+}
+
+async fn index() -> Response {
     serve("index.html")
 }
 
-pub(super) async fn file(Path(name): Path<String>) -> Response {
+async fn file(Path(name): Path<String>) -> Response {
     serve(&name)
 }
 

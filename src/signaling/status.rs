@@ -1,11 +1,23 @@
 //! `/health`, `/ready`, `/info` and `/metrics`.
 
-use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
+use axum::routing::get;
+use axum::{Json, Router};
 use serde_json::{Value, json};
 
-use super::{ApiError, Service};
+use super::Service;
+
+pub(super) fn routes() -> Router<Service> {
+    Router::new()
+        .route("/health", get(health))
+        .route("/ready", get(ready))
+        .route("/info", get(info))
+}
+
+pub(super) fn admin_routes() -> Router<Service> {
+    Router::new().route("/metrics", get(metrics))
+}
 
 /// The process lives; how it is doing.
 pub(super) async fn health(State(service): State<Service>) -> Json<Value> {
@@ -40,10 +52,6 @@ pub(super) async fn info(State(service): State<Service>) -> Json<Value> {
 }
 
 /// Prometheus metrics; behind the key where there is one.
-pub(super) async fn metrics(
-    State(service): State<Service>,
-    headers: HeaderMap,
-) -> Result<String, ApiError> {
-    service.access.check(&headers)?;
-    Ok(service.gateway.metrics().render())
+pub(super) async fn metrics(State(service): State<Service>) -> String {
+    service.gateway.metrics().render()
 }
