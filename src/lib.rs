@@ -52,6 +52,7 @@ pub mod listening;
 pub mod models;
 pub mod observability;
 pub mod private;
+pub mod realtime;
 pub mod rtc;
 pub mod signaling;
 pub mod speaking;

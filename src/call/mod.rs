@@ -7,14 +7,18 @@
 mod client;
 mod conversation;
 mod ears;
+mod leg;
+mod line;
 mod playout;
+mod realtime;
 mod recorder;
 mod reply;
 mod task;
 mod turn_sound;
 
 pub use client::{Event, Word};
-pub use task::run;
+pub use leg::{Leg, SocketEnds, SocketLeg, socket};
+pub use task::{Setup, run};
 
 use std::path::PathBuf;
 use std::sync::Arc;

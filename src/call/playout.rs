@@ -44,6 +44,15 @@ pub(super) struct Heard {
     pub text: Private<String>,
     /// RTP timestamp of the cut.
     pub rtp_at: u32,
+    /// How much of its sound was heard, milliseconds.
+    pub ms: u64,
+}
+
+impl Heard {
+    /// Nothing of it was.
+    pub(super) fn nothing() -> Self {
+        Self { text: Private::default(), rtp_at: 0, ms: 0 }
+    }
 }
 
 /// The outgoing sound of one call.
@@ -218,7 +227,9 @@ impl Playout {
         self.out.unduck();
         let text = heard_text(&reply.begun, sent);
         let rtp_at = reply.suspended_at.unwrap_or(self.out.next_timestamp48());
-        Some(Heard { text: Private::new(text), rtp_at })
+        let from = reply.rtp_start.unwrap_or(rtp_at);
+        let ms = u64::from(rtp_at.wrapping_sub(from)) / 48;
+        Some(Heard { text: Private::new(text), rtp_at, ms })
     }
 
     /// Lowers EVA's voice.

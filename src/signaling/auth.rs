@@ -22,20 +22,70 @@ pub enum Scope {
     Admin,
 }
 
+/// Who asks (stands in for a merge).
+#[derive(Clone)]
+pub struct Caller {
+    secret: Option<String>,
+}
+
+impl<S: Sync> axum::extract::FromRequestParts<S> for Caller {
+    type Rejection = ApiError;
+    async fn from_request_parts(
+        parts: &mut axum::http::request::Parts,
+        _: &S,
+    ) -> Result<Self, ApiError> {
+        let secret = parts
+            .headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.split_once(' '))
+            .map(|(_, key)| key.to_owned());
+        Ok(Self { secret })
+    }
+}
+
+/// A secret.
+pub struct EphemeralSecret {
+    /// It.
+    pub value: String,
+    /// Unix seconds.
+    pub expires_at: u64,
+}
+
+impl Access {
+    /// Issues.
+    pub fn issue(
+        &self,
+        _: &Caller,
+        ttl_s: u64,
+        session: Option<serde_json::Value>,
+    ) -> Result<EphemeralSecret, ApiError> {
+        let value = format!("ek_{}", uuid::Uuid::new_v4().simple());
+        self.secrets.lock().unwrap().insert(value.clone(), session);
+        Ok(EphemeralSecret { value, expires_at: ttl_s })
+    }
+
+    /// Session.
+    pub fn session_of(&self, caller: &Caller) -> Option<serde_json::Value> {
+        self.secrets.lock().unwrap().get(caller.secret.as_ref()?).cloned().flatten()
+    }
+}
+
 /// The key a request must carry, kept as its hash.
 pub struct Access {
     key: Option<[u8; 32]>,
+    secrets: std::sync::Mutex<std::collections::HashMap<String, Option<serde_json::Value>>>,
 }
 
 impl Access {
     /// Anybody may call.
     pub fn open() -> Self {
-        Self { key: None }
+        Self { key: None, secrets: Default::default() }
     }
 
     /// Only bearers of this key may call.
     pub fn with_key(key: &str) -> Self {
-        Self { key: Some(Sha256::digest(key.as_bytes()).into()) }
+        Self { key: Some(Sha256::digest(key.as_bytes()).into()), secrets: Default::default() }
     }
 
     /// Whether a key is wanted.

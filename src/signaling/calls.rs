@@ -55,7 +55,7 @@ pub(super) async fn offer(
     }
     let voice = offer.voice.or(address.voice);
     let wishes = Wishes { language: offer.language, voice, conversation: offer.conversation };
-    let invitation = Invitation { offer_sdp: offer.sdp, wishes };
+    let invitation = Invitation { offer_sdp: offer.sdp, wishes, realtime: None };
     let admitted = service.gateway.admit(invitation).await?;
     let answer = Answer { r#type: "answer", sdp: admitted.answer_sdp, call_id: admitted.call_id };
     Ok((StatusCode::CREATED, Json(answer)))

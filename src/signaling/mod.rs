@@ -7,15 +7,17 @@ mod auth;
 mod calls;
 mod errors;
 mod page;
+mod realtime;
 mod status;
 pub mod tls;
 
-pub use auth::{Access, Scope};
+pub use auth::{Access, Caller, Scope};
 pub use errors::ApiError;
 
 use std::sync::Arc;
 
-use axum::extract::DefaultBodyLimit;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, FromRequest, Request};
 use axum::{Router, middleware};
 use tower_http::compression::CompressionLayer;
 
@@ -36,7 +38,11 @@ pub struct Service {
 /// All routes.
 pub fn routes(service: Service) -> Router {
     let open = status::routes().merge(page::routes());
-    let guarded = [(Scope::Call, calls::routes()), (Scope::Admin, status::admin_routes())];
+    let guarded = [
+        (Scope::Call, calls::routes()),
+        (Scope::Call, realtime::routes()),
+        (Scope::Admin, status::admin_routes()),
+    ];
     let guarded = guarded.into_iter().fold(Router::new(), |all, (scope, routes)| {
         let layer = middleware::from_fn_with_state((service.clone(), scope), auth::guard);
         all.merge(routes.route_layer(layer))
@@ -47,4 +53,15 @@ pub fn routes(service: Service) -> Router {
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(CompressionLayer::new())
         .with_state(service)
+}
+
+/// Reads a JSON body; none at all reads as an empty object.
+async fn read_json<T: serde::de::DeserializeOwned>(request: Request) -> Result<T, ApiError> {
+    let body = Bytes::from_request(request, &()).await.map_err(|rejection| {
+        ApiError::new(rejection.status(), "bad_request", rejection.body_text())
+    })?;
+    let body: &[u8] = if body.is_empty() { b"{}" } else { &body };
+    serde_json::from_slice(body).map_err(|error| {
+        ApiError::bad_request("bad_request", format!("The request is not as expected: {error}."))
+    })
 }
