@@ -13,10 +13,10 @@ use super::realtime::{self, Wishes};
 use super::recorder::Recorder;
 use super::reply::{Made, ReplyMaker, Sentence};
 use super::{CallSettings, Clock, Engines, Leg};
-use crate::audio::WIRE_RATE;
 use crate::audio::opus::EncoderConfig;
 use crate::audio::pacer::Pacer;
 use crate::audio::sound_out::SoundOut;
+use crate::audio::{SLOT_MS, SLOT_SAMPLES, WIRE_RATE};
 use crate::ids::{CallId, ReplyId, TurnId};
 use crate::language::Language;
 use crate::listening::speech_marks::SpeechMark;
@@ -31,6 +31,9 @@ use crate::turn::{Action, At, Input, State, WhyHangUp};
 
 /// A call that is not connected by then will not be.
 const CONNECT_WITHIN: Duration = Duration::from_secs(20);
+/// How far EVA's voice keeps ahead of its time on a WebSocket, in slots: 200 ms.
+const AHEAD_ON_SOCKETS: u32 = 10;
+const SLOT: Duration = Duration::from_millis(SLOT_MS as u64);
 /// EVA's own "mhm" is softer than her replies: -4 dB.
 const BACKCHANNEL_GAIN: f32 = 0.63;
 
@@ -113,6 +116,8 @@ pub(super) struct Record {
     tools: ToolWait,
     /// The call is to end.
     over: bool,
+    /// Slots that were sent before they were due.
+    ahead: u32,
     /// What a Realtime client wants.
     pub(super) wishes: Wishes,
 }
@@ -165,11 +170,27 @@ impl Call {
         let due = self.pacer.due(now);
         self.playout.skip(due.skip);
         for _ in 0..due.send {
-            self.tick(now);
+            self.slot(now);
         }
         self.ears.wake(now);
         self.turn.wake(now);
         self.record.connected || now < CONNECT_WITHIN
+    }
+
+    /// A slot is due. On a WebSocket EVA's voice keeps ahead of it, so that clients without a jitter
+    /// buffer have something to play when a slot is late.
+    fn slot(&mut self, now: At) {
+        let flowing = self.playout.is_flowing();
+        if self.record.ahead > 0 && flowing == Some(false) {
+            self.record.ahead -= 1;
+            return;
+        }
+        self.tick(now);
+        let most = if self.line.leg.is_socket() { AHEAD_ON_SOCKETS } else { 0 };
+        while self.record.ahead < most && self.playout.is_flowing() == Some(true) {
+            self.record.ahead += 1;
+            self.tick(now + SLOT * self.record.ahead);
+        }
     }
 
     /// Sends the next 20 ms.
@@ -491,7 +512,8 @@ impl Call {
     /// The person interrupts: what was heard stays in the history, and the clients are told.
     fn stop(&mut self, id: ReplyId) {
         self.keep_exchange(id);
-        let Some(heard) = self.playout.stop(id) else { return self.drop_reply(id) };
+        let unheard = u64::from(self.record.ahead) * SLOT_SAMPLES as u64;
+        let Some(heard) = self.playout.stop(id, unheard) else { return self.drop_reply(id) };
         Metrics::interrupted();
         if !heard.text.reveal().is_empty() && !self.is_apart() {
             self.history.assistant(id, heard.text.reveal());

@@ -1,6 +1,6 @@
 // What a page elsewhere does with OpenAI's browser SDK: only the base URL is ours.
 
-import { OpenAIRealtimeWebRTC, RealtimeAgent, RealtimeSession, tool } from "./sdk.mjs";
+import { OpenAIRealtimeWebRTC, RealtimeAgent, RealtimeSession, tool } from "./sdk/openai-realtime-agents.mjs";
 
 /** Texts that came on the data channel, whatever the SDK makes of them. */
 let raw = 0;

@@ -10,10 +10,10 @@ import { startGateway, untilFree } from "./gateway.mjs";
 
 const ANSWER_MS = 40_000;
 const here = new URL(".", import.meta.url);
+const BUNDLE = "node_modules/@openai/agents-realtime/dist/bundle";
 const FILES = {
   "/": ["realtime.html", "text/html"],
   "/page.js": ["realtime.page.js", "text/javascript"],
-  "/sdk.mjs": ["node_modules/@openai/agents-realtime/dist/bundle/openai-realtime-agents.mjs", "text/javascript"],
 };
 /** All that a client of OpenAI's may be told. */
 const KNOWN = [
@@ -33,7 +33,8 @@ before(async () => {
   brain = await startBrain();
   gateway = await startGateway("--llm-url", brain.url, "--llm-model", "rules", "--no-fillers");
   pages = createServer(async (request, response) => {
-    const [file, kind] = FILES[request.url] ?? [];
+    const sdk = /^\/sdk\/([\w.-]+\.mjs)$/.exec(request.url);
+    const [file, kind] = FILES[request.url] ?? (sdk ? [`${BUNDLE}/${sdk[1]}`, "text/javascript"] : []);
     if (!file) return response.writeHead(404).end();
     response.writeHead(200, { "content-type": kind });
     response.end(await readFile(new URL(file, here)));
