@@ -242,9 +242,21 @@ impl Session {
             let message = "A response is in progress; wait for its response.done, or cancel it.";
             return Err(Refused::new("conversation_already_has_active_response", message));
         }
-        self.asked = Some(options(wishes)?);
+        self.asked = Some(options(&self.resolved(wishes)?)?);
         self.asks.push_back(Ask::Respond);
         Ok(())
+    }
+
+    /// The same with the items that its input refers to.
+    fn resolved(&self, wishes: &Value) -> Result<Value, Refused> {
+        let mut wishes = wishes.clone();
+        for item in wishes.get_mut("input").and_then(Value::as_array_mut).into_iter().flatten() {
+            if item["type"] == "item_reference" {
+                let id = item["id"].as_str().unwrap_or_default();
+                *item = self.items.get(id).ok_or_else(|| no_item(id))?.to_json();
+            }
+        }
+        Ok(wishes)
     }
 
     fn cancel(&mut self, id: Option<&str>) -> Result<(), Refused> {
