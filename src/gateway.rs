@@ -11,6 +11,7 @@ use dashmap::DashMap;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::admission::CallTicket;
 use crate::call::{self, CallSettings, Engines, Tongue};
 use crate::ids::CallId;
 use crate::language::Language;
@@ -28,6 +29,8 @@ pub struct Invitation {
     pub offer_sdp: String,
     /// How the call should be.
     pub wishes: Wishes,
+    /// The caller's leave to call, kept as long as the call; none where nobody counts.
+    pub ticket: Option<CallTicket>,
 }
 
 /// How a caller wants the call; the gateway's own settings where a wish is absent.
@@ -141,7 +144,10 @@ impl Gateway {
         let prepared = self.prepare(&invitation.wishes).await?;
         let (leg, answer_sdp) =
             self.endpoint.answer(&invitation.offer_sdp).await.map_err(refusal)?;
-        let call_id = self.begin(prepared, leg);
+        if let Some(ticket) = &invitation.ticket {
+            ticket.follow(leg.was_connected());
+        }
+        let call_id = self.begin(prepared, leg, invitation.ticket);
         Ok(Admitted { call_id, answer_sdp })
     }
 
@@ -157,12 +163,12 @@ impl Gateway {
     }
 
     /// Starts the call's task.
-    fn begin(&self, prepared: Prepared, leg: WebLeg) -> CallId {
+    fn begin(&self, prepared: Prepared, leg: WebLeg, ticket: Option<CallTicket>) -> CallId {
         let Prepared { place, engines, settings } = prepared;
         let id = place.id;
         self.tasks.spawn(async move {
             call::run(id, leg, engines, settings, place.ended.clone()).await;
-            drop(place);
+            drop((place, ticket));
         });
         id
     }
