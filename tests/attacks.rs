@@ -468,7 +468,9 @@ async fn half_open_offers(fortress: &Fortress) {
         admitted += task.await.expect("the task ends");
     }
     println!("{HALF_OPEN_OFFERS} offers in {:?}, {admitted} admitted", began.elapsed());
-    assert!(admitted <= PLACES, "{admitted} admitted");
+    // Each holds its place until it is given up, some seconds later.
+    let given_up = began.elapsed().as_secs() as usize / 7;
+    assert!(admitted <= PLACES / 2 * (1 + given_up), "{admitted} admitted");
     assert!(fortress.gateway.active() <= 1 + PLACES / 2);
     assert!(fortress.gateway.takes_calls(), "places are left");
 }

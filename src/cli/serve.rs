@@ -36,6 +36,10 @@ pub(super) struct Args {
     /// Port of all sound, UDP and TCP; one above the page's by default.
     #[arg(long, env = "EVA_MEDIA_PORT")]
     media_port: Option<u16>,
+    /// Address that sound is taken at; the page's by default. Behind a reverse proxy the page is on
+    /// 127.0.0.1 and the sound on 0.0.0.0.
+    #[arg(long, env = "EVA_MEDIA_ADDRESS", value_name = "ADDRESS")]
+    media_address: Option<IpAddr>,
     /// Address that callers reach this machine at, if it is another than its own (behind NAT).
     #[arg(long = "public-address", env = "EVA_PUBLIC_ADDRESS", value_delimiter = ',')]
     public_addresses: Vec<IpAddr>,
@@ -239,7 +243,7 @@ fn rtc_config(args: &Args, page: SocketAddr) -> RtcConfig {
         0 => 0,
         port => port.checked_add(1).unwrap_or(0),
     });
-    let media = SocketAddr::new(page.ip(), port);
+    let media = SocketAddr::new(args.media_address.unwrap_or(page.ip()), port);
     RtcConfig {
         tcp: Some(media),
         public_addresses: args.public_addresses.clone(),
