@@ -11,6 +11,7 @@ use dashmap::DashMap;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::admission::CallTicket;
 use crate::call::{self, CallSettings, Engines, Leg, Setup, SocketEnds, Tongue};
 use crate::ids::CallId;
 use crate::language::Language;
@@ -31,6 +32,8 @@ pub struct Invitation {
     pub wishes: Wishes,
     /// The session's settings, if the client speaks OpenAI's Realtime protocol.
     pub realtime: Option<realtime::Config>,
+    /// The caller's leave to call, kept as long as the call; none where nobody counts.
+    pub ticket: Option<CallTicket>,
 }
 
 /// How a caller wants the call; the gateway's own settings where a wish is absent.
@@ -141,14 +144,17 @@ impl Gateway {
 
     /// Answers an offer and starts the call.
     pub async fn admit(&self, invitation: Invitation) -> Result<Admitted, Refusal> {
-        let Invitation { offer_sdp, mut wishes, realtime } = invitation;
+        let Invitation { offer_sdp, mut wishes, realtime, ticket } = invitation;
         if let Some(config) = &realtime {
             self.follow(&mut wishes, config);
         }
         let prepared = self.prepare(&wishes).await?;
         let session = realtime.map(|config| self.session(&prepared, Carrier::DataChannel, config));
         let (leg, answer_sdp) = self.endpoint.answer(&offer_sdp).await.map_err(refusal)?;
-        let call_id = self.begin(prepared, Leg::Web(leg), session);
+        if let Some(ticket) = &ticket {
+            ticket.follow(leg.was_connected());
+        }
+        let call_id = self.begin(prepared, Leg::Web(leg), session, ticket);
         Ok(Admitted { call_id, answer_sdp })
     }
 
@@ -157,12 +163,14 @@ impl Gateway {
         &self,
         mut wishes: Wishes,
         config: realtime::Config,
+        ticket: CallTicket,
     ) -> Result<(CallId, SocketEnds), Refusal> {
+        ticket.connected();
         self.follow(&mut wishes, &config);
         let prepared = self.prepare(&wishes).await?;
         let session = self.session(&prepared, Carrier::WebSocket, config);
         let (leg, ends) = call::socket();
-        Ok((self.begin(prepared, leg, Some(session)), ends))
+        Ok((self.begin(prepared, leg, Some(session), Some(ticket)), ends))
     }
 
     /// A session's settings are wishes too.
@@ -210,13 +218,19 @@ impl Gateway {
     }
 
     /// Starts the call's task.
-    fn begin(&self, prepared: Prepared, leg: Leg, realtime: Option<Box<Session>>) -> CallId {
+    fn begin(
+        &self,
+        prepared: Prepared,
+        leg: Leg,
+        realtime: Option<Box<Session>>,
+        ticket: Option<CallTicket>,
+    ) -> CallId {
         let Prepared { place, engines, settings } = prepared;
         let id = place.id;
         let setup = Setup { leg, engines, settings, realtime };
         self.tasks.spawn(async move {
             call::run(id, setup, place.ended.clone()).await;
-            drop(place);
+            drop((place, ticket));
         });
         id
     }

@@ -7,8 +7,8 @@ use axum::routing::{delete, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 
-use super::{ApiError, Service};
-use crate::gateway::{Invitation, Wishes};
+use super::{ApiError, Caller, Service};
+use crate::gateway::Wishes;
 use crate::ids::CallId;
 
 pub(super) fn routes() -> Router<Service> {
@@ -42,6 +42,7 @@ pub(super) struct Answer {
 
 pub(super) async fn offer(
     State(service): State<Service>,
+    caller: Caller,
     Query(address): Query<InAddress>,
     body: Result<Json<Offer>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Answer>), ApiError> {
@@ -55,8 +56,7 @@ pub(super) async fn offer(
     }
     let voice = offer.voice.or(address.voice);
     let wishes = Wishes { language: offer.language, voice, conversation: offer.conversation };
-    let invitation = Invitation { offer_sdp: offer.sdp, wishes, realtime: None };
-    let admitted = service.gateway.admit(invitation).await?;
+    let admitted = service.admit(&caller, offer.sdp, wishes, None).await?;
     let answer = Answer { r#type: "answer", sdp: admitted.answer_sdp, call_id: admitted.call_id };
     Ok((StatusCode::CREATED, Json(answer)))
 }

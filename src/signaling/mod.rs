@@ -3,15 +3,22 @@
 //! Routes, authorisation and limits. Owns the listening socket and its TLS; never touches media.
 //! What is asked of a call goes through [`crate::gateway::Gateway`].
 
-mod auth;
+pub mod address;
+pub mod auth;
 mod calls;
 mod errors;
+pub mod ice;
+mod layers;
+pub mod limits;
+pub mod origins;
 mod page;
 mod realtime;
+pub mod reload;
+pub mod server;
 mod status;
 pub mod tls;
 
-pub use auth::{Access, Caller, Scope};
+pub use auth::{Access, Caller, Scope, Scopes};
 pub use errors::ApiError;
 
 use std::sync::Arc;
@@ -21,7 +28,9 @@ use axum::extract::{DefaultBodyLimit, FromRequest, Request};
 use axum::{Router, middleware};
 use tower_http::compression::CompressionLayer;
 
-use crate::gateway::Gateway;
+use self::ice::IceServers;
+use crate::gateway::{Admitted, Gateway, Invitation, Wishes};
+use crate::realtime as protocol;
 
 /// The largest request body. A browser's offer has some 3-8 KiB; SDP with many candidates fits too.
 pub const BODY_LIMIT: usize = 64 * 1024;
@@ -33,26 +42,45 @@ pub struct Service {
     pub gateway: Arc<Gateway>,
     /// Who may call.
     pub access: Arc<Access>,
+    /// STUN and TURN servers that callers are told of.
+    pub ice: Arc<IceServers>,
+}
+
+impl Service {
+    /// Takes a caller's offer in, if the limits allow.
+    ///
+    /// # Errors
+    /// What stands against it.
+    pub async fn admit(
+        &self,
+        caller: &Caller,
+        offer_sdp: String,
+        wishes: Wishes,
+        realtime: Option<protocol::Config>,
+    ) -> Result<Admitted, ApiError> {
+        let ticket = Some(self.access.call_ticket(caller)?);
+        Ok(self.gateway.admit(Invitation { offer_sdp, wishes, realtime, ticket }).await?)
+    }
 }
 
 /// All routes.
 pub fn routes(service: Service) -> Router {
     let open = status::routes().merge(page::routes());
     let guarded = [
-        (Scope::Call, calls::routes()),
-        (Scope::Call, realtime::routes()),
+        (Scope::Call, calls::routes().merge(ice::routes()).merge(realtime::routes())),
         (Scope::Admin, status::admin_routes()),
     ];
     let guarded = guarded.into_iter().fold(Router::new(), |all, (scope, routes)| {
         let layer = middleware::from_fn_with_state((service.clone(), scope), auth::guard);
         all.merge(routes.route_layer(layer))
     });
-    open.merge(guarded)
+    let all = open
+        .merge(guarded)
         .fallback(errors::no_such_page)
         .method_not_allowed_fallback(errors::wrong_method)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .layer(CompressionLayer::new())
-        .with_state(service)
+        .layer(CompressionLayer::new());
+    layers::before(all, &service).with_state(service)
 }
 
 /// Reads a JSON body; none at all reads as an empty object.

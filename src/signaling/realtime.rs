@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout};
 use super::auth::Caller;
 use super::{ApiError, Service, read_json};
 use crate::call::SocketEnds;
-use crate::gateway::{Invitation, Wishes};
+use crate::gateway::Wishes;
 use crate::ids::CallId;
 use crate::realtime::{Config, ConfigError};
 
@@ -90,8 +90,7 @@ async fn call(
 ) -> Result<Response, ApiError> {
     let (offer_sdp, session) = read_offer(request).await?;
     let config = address.config(service.access.session_of(&caller), session)?;
-    let invitation = Invitation { offer_sdp, wishes: address.wishes(), realtime: Some(config) };
-    let admitted = service.gateway.admit(invitation).await?;
+    let admitted = service.admit(&caller, offer_sdp, address.wishes(), Some(config)).await?;
     let headers = [
         (header::CONTENT_TYPE, "application/sdp".to_owned()),
         (header::LOCATION, format!("/v1/realtime/calls/{}", admitted.call_id)),
@@ -229,7 +228,8 @@ async fn socket(
         return Err(ApiError::bad_request("not_supported", message).about("call_id"));
     }
     let config = address.config(service.access.session_of(&caller), None)?;
-    let (id, ends) = service.gateway.admit_socket(address.wishes(), config).await?;
+    let ticket = service.access.call_ticket(&caller)?;
+    let (id, ends) = service.gateway.admit_socket(address.wishes(), config, ticket).await?;
     Ok(upgrade
         .protocols(["realtime"])
         .max_message_size(LARGEST_EVENT)
