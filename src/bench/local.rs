@@ -7,6 +7,7 @@ use crate::call::{CallSettings, Engines};
 use crate::gateway::{Gateway, GatewayConfig};
 use crate::rtc::RtcConfig;
 use crate::signaling::{self, Access, Service};
+use crate::storage::Storage;
 
 /// A gateway in this process. It serves until [`LocalGateway::shut_down`].
 pub struct LocalGateway {
@@ -25,7 +26,7 @@ impl LocalGateway {
         max_calls: usize,
         access: Access,
     ) -> anyhow::Result<Self> {
-        Self::begin(engines, call, max_calls, access, false).await
+        Self::begin(engines, call, max_calls, access, false, Storage::off()).await
     }
 
     /// The same with engines that hear every language.
@@ -35,7 +36,18 @@ impl LocalGateway {
         max_calls: usize,
         access: Access,
     ) -> anyhow::Result<Self> {
-        Self::begin(engines, call, max_calls, access, true).await
+        Self::begin(engines, call, max_calls, access, true, Storage::off()).await
+    }
+
+    /// The same as [`LocalGateway::start`], with conversations that are kept.
+    pub async fn start_with_storage(
+        engines: Engines,
+        call: CallSettings,
+        max_calls: usize,
+        access: Access,
+        storage: Storage,
+    ) -> anyhow::Result<Self> {
+        Self::begin(engines, call, max_calls, access, false, storage).await
     }
 
     async fn begin(
@@ -44,10 +56,11 @@ impl LocalGateway {
         max_calls: usize,
         access: Access,
         multilingual: bool,
+        storage: Storage,
     ) -> anyhow::Result<Self> {
         let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let rtc = RtcConfig { tcp: Some(anywhere), ..RtcConfig::new(anywhere) };
-        let config = GatewayConfig { rtc, max_calls, call, multilingual };
+        let config = GatewayConfig { rtc, max_calls, call, multilingual, storage };
         let gateway = Gateway::start(config, engines).await?;
         let listener = tokio::net::TcpListener::bind(anywhere).await?;
         let url = format!("http://{}", listener.local_addr()?);

@@ -7,6 +7,7 @@
 mod client;
 mod conversation;
 mod ears;
+mod memory;
 mod playout;
 mod recorder;
 mod reply;
@@ -14,6 +15,7 @@ mod task;
 mod turn_sound;
 
 pub use client::{Event, Word};
+pub use memory::Recall;
 pub use task::run;
 
 use std::path::PathBuf;
@@ -82,6 +84,8 @@ pub struct CallSettings {
     /// Folder for the traces of the turn machine, which hold what people say; none are written
     /// where `None`.
     pub traces: Option<PathBuf>,
+    /// The session that the call belongs to; nothing of the call is kept where `None`.
+    pub memory: Option<Recall>,
 }
 
 impl Default for CallSettings {
@@ -93,6 +97,7 @@ impl Default for CallSettings {
             temperature: 0.4,
             turn: turn::Settings::default(),
             traces: None,
+            memory: None,
         }
     }
 }

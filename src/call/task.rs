@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::client::{Event, Viseme, Word};
 use super::conversation::Conversation;
 use super::ears::{Ears, Heard};
+use super::memory::Memory;
 use super::playout::{Note, Playout};
 use super::recorder::Recorder;
 use super::reply::{Made, ReplyMaker, Sentence};
@@ -22,7 +23,6 @@ use crate::observability::{Metrics, Milestone, TurnClock};
 use crate::private::Private;
 use crate::rtc::{LegEvent, LegSender, WebLeg};
 use crate::speaking::clips::{Clip, ClipId};
-use crate::thinking::history::History;
 use crate::thinking::{LlmError, Prompt};
 use crate::turn::{Action, At, Input, State, WhyHangUp};
 
@@ -79,7 +79,7 @@ struct Call {
     settings: CallSettings,
     ears: Ears,
     turn: Conversation,
-    history: History,
+    history: Memory,
     reply: Option<ReplyMaker>,
     playout: Playout,
     pacer: Pacer,
@@ -116,7 +116,7 @@ enum ToolWait {
 }
 
 impl Call {
-    fn new(id: CallId, leg: LegSender, engines: &Engines, settings: CallSettings) -> Self {
+    fn new(id: CallId, leg: LegSender, engines: &Engines, mut settings: CallSettings) -> Self {
         let clock = Clock { began: Instant::now() };
         let out = SoundOut::new(EncoderConfig::default(), rand::random())
             .expect("libopus encodes 48 kHz mono");
@@ -129,7 +129,7 @@ impl Call {
                 settings.turn.clone(),
                 settings.traces.as_deref().map(|folder| Recorder::start(folder, id)),
             ),
-            history: History::new(settings.instructions()),
+            history: Memory::new(&mut settings),
             reply: None,
             playout: Playout::new(out),
             pacer: Pacer::new(At::ZERO),
@@ -215,7 +215,12 @@ impl Call {
     /// Takes what the leg brings; false when the call is over.
     fn leg_event(&mut self, event: Option<LegEvent>) -> bool {
         match event {
-            Some(LegEvent::Connected) => self.record.connected = true,
+            Some(LegEvent::Connected) => {
+                self.record.connected = true;
+                if self.history.goes_on() {
+                    self.engines.llm.read_ahead(self.prompt(&Private::default()));
+                }
+            }
             Some(LegEvent::ChannelOpen) => self.tell_ready(),
             Some(LegEvent::Rtp(packet)) => {
                 let at = self.clock.at(packet.arrived);
@@ -490,6 +495,7 @@ impl Call {
             voice: &self.engines.voice.name(),
             brain: &self.engines.llm.name(),
             language: self.settings.language,
+            session_id: self.history.session(),
         });
         self.tell(&Event::Turn { state: State::Listening });
     }
@@ -518,6 +524,7 @@ impl Call {
             return;
         };
         let total_ms = parts_ms.total();
+        self.history.began_after(total_ms);
         Metrics::turn_answered(&parts_ms);
         tracing::info!(call = %self.id, turn = turn_id.0, total_ms, ?parts_ms, "turn answered");
         self.tell(&Event::Latency { turn_id, reply_id, parts_ms, total_ms });

@@ -2,14 +2,15 @@
 
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
+use axum::http::{Extensions, StatusCode};
 use axum::routing::{delete, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 
+use super::sessions::{owner, session_id};
 use super::{ApiError, Service};
 use crate::gateway::{Invitation, Wishes};
-use crate::ids::CallId;
+use crate::ids::{CallId, SessionId};
 
 pub(super) fn routes() -> Router<Service> {
     Router::new().route("/offer", post(offer)).route("/calls/{call_id}", delete(hang_up))
@@ -24,6 +25,8 @@ pub(super) struct Offer {
     voice: Option<String>,
     /// Changes to the conversation's settings: `{"backchannels":{"on":false}}`.
     conversation: Option<serde_json::Value>,
+    /// The conversation to go on with (docs/api/memory.md).
+    session_id: Option<String>,
 }
 
 /// Wishes that can stand in the address as well.
@@ -38,11 +41,14 @@ pub(super) struct Answer {
     r#type: &'static str,
     sdp: String,
     call_id: CallId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_id: Option<SessionId>,
 }
 
 pub(super) async fn offer(
     State(service): State<Service>,
     Query(address): Query<InAddress>,
+    extensions: Extensions,
     body: Result<Json<Offer>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Answer>), ApiError> {
     let Json(offer) = body?;
@@ -54,10 +60,21 @@ pub(super) async fn offer(
         ));
     }
     let voice = offer.voice.or(address.voice);
-    let wishes = Wishes { language: offer.language, voice, conversation: offer.conversation };
+    let wishes = Wishes {
+        language: offer.language,
+        voice,
+        conversation: offer.conversation,
+        session: offer.session_id.as_deref().map(session_id).transpose()?,
+        owner: owner(&extensions),
+    };
     let invitation = Invitation { offer_sdp: offer.sdp, wishes };
     let admitted = service.gateway.admit(invitation).await?;
-    let answer = Answer { r#type: "answer", sdp: admitted.answer_sdp, call_id: admitted.call_id };
+    let answer = Answer {
+        r#type: "answer",
+        sdp: admitted.answer_sdp,
+        call_id: admitted.call_id,
+        session_id: admitted.session,
+    };
     Ok((StatusCode::CREATED, Json(answer)))
 }
 

@@ -7,6 +7,7 @@ mod auth;
 mod calls;
 mod errors;
 mod page;
+mod sessions;
 mod status;
 pub mod tls;
 
@@ -36,7 +37,11 @@ pub struct Service {
 /// All routes.
 pub fn routes(service: Service) -> Router {
     let open = status::routes().merge(page::routes());
-    let guarded = [(Scope::Call, calls::routes()), (Scope::Admin, status::admin_routes())];
+    let guarded = [
+        (Scope::Call, calls::routes()),
+        (Scope::Chat, sessions::routes()),
+        (Scope::Admin, status::admin_routes()),
+    ];
     let guarded = guarded.into_iter().fold(Router::new(), |all, (scope, routes)| {
         let layer = middleware::from_fn_with_state((service.clone(), scope), auth::guard);
         all.merge(routes.route_layer(layer))

@@ -19,6 +19,9 @@ pub const DEFAULT_BUDGET: usize = 2000;
 /// What a message costs beside its text: role and separators.
 const MESSAGE_TOKENS: usize = 4;
 
+/// Replies of earlier calls; those of this one are counted from 1.
+const EARLIER: ReplyId = ReplyId(0);
+
 /// The conversation of one call.
 #[derive(Clone, Debug)]
 pub struct History {
@@ -90,6 +93,18 @@ impl History {
     pub fn with_budget(mut self, tokens: usize) -> Self {
         self.budget = tokens;
         self
+    }
+
+    /// This was said in an earlier call: what the person said, what was heard of the reply, and the
+    /// tools that were called for it. Oldest first, before anything is said in this call.
+    pub fn recall(&mut self, user: &str, reply: &str, exchange: Vec<Message>) {
+        self.add(None, user);
+        let reply = reply.trim();
+        if !reply.is_empty() || !exchange.is_empty() {
+            let text = Private::new(reply.to_owned());
+            self.entries.push_back(Entry { reply: Some(EARLIER), text, exchange });
+        }
+        self.shorten();
     }
 
     /// The person said this, and EVA answers it: their turn is committed.
