@@ -54,6 +54,7 @@ pub async fn run(
             made = made(&mut call.reply, call.playout.has_room()) => call.made(made),
         }
         call.act();
+        call.history.settle();
         if call.record.over {
             break;
         }

@@ -3,10 +3,11 @@
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{Extensions, HeaderName, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{ApiError, Service};
 use crate::ids::SessionId;
@@ -38,15 +39,13 @@ struct Paging {
 }
 
 /// What people said is for the asker only: nothing on the way may keep it.
-const NOT_TO_BE_KEPT: [(HeaderName, &str); 1] = [(header::CACHE_CONTROL, "no-store")];
-
-type Private = ([(HeaderName, &'static str); 1], Json<Value>);
+const NOT_TO_BE_KEPT: (HeaderName, &str) = (header::CACHE_CONTROL, "no-store");
 
 async fn list(
     State(service): State<Service>,
     extensions: Extensions,
     paging: Result<Query<Paging>, QueryRejection>,
-) -> Result<Private, ApiError> {
+) -> Result<Response, ApiError> {
     let Query(Paging { after, limit }) = paging.map_err(|rejection| {
         ApiError::bad_request(
             "bad_request",
@@ -61,17 +60,22 @@ async fn list(
     let page = Page { after: after.map_err(|error| error.about("after"))?, limit };
     let sessions = service.gateway.storage().sessions(&owner(&extensions), &page).await?;
     let list = json!({ "object": "list", "data": sessions.data, "has_more": sessions.has_more });
-    Ok((NOT_TO_BE_KEPT, Json(list)))
+    Ok(([NOT_TO_BE_KEPT], Json(list)).into_response())
 }
 
 async fn export(
     State(service): State<Service>,
     extensions: Extensions,
     Path(id): Path<String>,
-) -> Result<Private, ApiError> {
+) -> Result<Response, ApiError> {
     let id = session_id(&id)?;
     let export = service.gateway.storage().export(&owner(&extensions), &id).await?;
-    Ok((NOT_TO_BE_KEPT, Json(export.ok_or_else(unknown)?.json())))
+    let export = export.ok_or_else(unknown)?;
+    // A long session takes a while to write.
+    let body = tokio::task::spawn_blocking(move || export.json().to_string()).await;
+    let body = body.map_err(|_| StorageError::Slow)?;
+    let json = [(header::CONTENT_TYPE, "application/json"), NOT_TO_BE_KEPT];
+    Ok((json, body).into_response())
 }
 
 async fn delete(

@@ -44,6 +44,79 @@ macro_rules! on {
     };
 }
 
+/// Writes a new turn; what was written already stays as it is.
+macro_rules! insert {
+    ($turn:expr, $transaction:expr) => {{
+        let number: i64 = sqlx::query_scalar(
+            "INSERT INTO sessions (owner, id, created_at, changed_at, last_turn) \
+             VALUES ($1, $2, $3, $3, 1) ON CONFLICT (owner, id) DO UPDATE SET \
+             changed_at = excluded.changed_at, last_turn = sessions.last_turn + 1 \
+             RETURNING last_turn",
+        )
+        .bind(&$turn.owner)
+        .bind($turn.session.as_str())
+        .bind($turn.at)
+        .fetch_one(&mut *$transaction)
+        .await?;
+        sqlx::query(
+            "INSERT INTO turns (owner, session, number, id, channel, said_at, latency_ms, \
+             user_text, reply_text, exchange) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
+             ON CONFLICT (id) DO NOTHING",
+        )
+        .bind(&$turn.owner)
+        .bind($turn.session.as_str())
+        .bind(number)
+        .bind($turn.id.simple().to_string())
+        .bind($turn.channel.name())
+        .bind($turn.at)
+        .bind($turn.latency_ms)
+        .bind(storable(&$turn.user))
+        .bind(storable(&$turn.reply))
+        .bind(exchange_to_text(&$turn.exchange))
+        .execute(&mut *$transaction)
+        .await?;
+    }};
+}
+
+/// Changes a turn that was written, if it still is there.
+macro_rules! update {
+    ($turn:expr, $transaction:expr) => {{
+        sqlx::query(
+            "UPDATE turns SET latency_ms = $4, user_text = $5, reply_text = $6, exchange = $7 \
+             WHERE owner = $1 AND session = $2 AND id = $3",
+        )
+        .bind(&$turn.owner)
+        .bind($turn.session.as_str())
+        .bind($turn.id.simple().to_string())
+        .bind($turn.latency_ms)
+        .bind(storable(&$turn.user))
+        .bind(storable(&$turn.reply))
+        .bind(exchange_to_text(&$turn.exchange))
+        .execute(&mut *$transaction)
+        .await?;
+    }};
+}
+
+/// Takes a turn back, and its session if nothing else is in it.
+macro_rules! forget {
+    ($turn:expr, $transaction:expr) => {{
+        sqlx::query("DELETE FROM turns WHERE owner = $1 AND session = $2 AND id = $3")
+            .bind(&$turn.owner)
+            .bind($turn.session.as_str())
+            .bind($turn.id.simple().to_string())
+            .execute(&mut *$transaction)
+            .await?;
+        sqlx::query(
+            "DELETE FROM sessions WHERE owner = $1 AND id = $2 AND NOT EXISTS \
+             (SELECT 1 FROM turns WHERE owner = $1 AND session = $2)",
+        )
+        .bind(&$turn.owner)
+        .bind($turn.session.as_str())
+        .execute(&mut *$transaction)
+        .await?;
+    }};
+}
+
 /// Connections to the one or the other. Cheap to clone.
 #[derive(Clone)]
 pub(super) enum Database {
@@ -58,6 +131,8 @@ pub(super) enum Write {
     Keep(Turn),
     /// One that was written before, unless it is gone.
     Correct(Turn),
+    /// Takes one back.
+    Forget(Turn),
 }
 
 impl Database {
@@ -132,51 +207,9 @@ impl Database {
             let mut transaction = pool.begin().await?;
             for write in writes {
                 match write {
-                    Write::Keep(turn) => {
-                        let number: i64 = sqlx::query_scalar(
-                            "INSERT INTO sessions (owner, id, created_at, changed_at, last_turn) \
-                             VALUES ($1, $2, $3, $3, 1) ON CONFLICT (owner, id) DO UPDATE SET \
-                             changed_at = excluded.changed_at, last_turn = sessions.last_turn + 1 \
-                             RETURNING last_turn",
-                        )
-                        .bind(&turn.owner)
-                        .bind(turn.session.as_str())
-                        .bind(turn.at)
-                        .fetch_one(&mut *transaction)
-                        .await?;
-                        sqlx::query(
-                            "INSERT INTO turns (owner, session, number, id, channel, said_at, \
-                             latency_ms, user_text, reply_text, exchange) VALUES ($1, $2, $3, $4, \
-                             $5, $6, $7, $8, $9, $10) ON CONFLICT (id) DO NOTHING",
-                        )
-                        .bind(&turn.owner)
-                        .bind(turn.session.as_str())
-                        .bind(number)
-                        .bind(turn.id.simple().to_string())
-                        .bind(turn.channel.name())
-                        .bind(turn.at)
-                        .bind(turn.latency_ms)
-                        .bind(storable(&turn.user))
-                        .bind(storable(&turn.reply))
-                        .bind(exchange_to_text(&turn.exchange))
-                        .execute(&mut *transaction)
-                        .await?;
-                    }
-                    Write::Correct(turn) => {
-                        sqlx::query(
-                            "UPDATE turns SET latency_ms = $4, user_text = $5, reply_text = $6, \
-                             exchange = $7 WHERE owner = $1 AND session = $2 AND id = $3",
-                        )
-                        .bind(&turn.owner)
-                        .bind(turn.session.as_str())
-                        .bind(turn.id.simple().to_string())
-                        .bind(turn.latency_ms)
-                        .bind(storable(&turn.user))
-                        .bind(storable(&turn.reply))
-                        .bind(exchange_to_text(&turn.exchange))
-                        .execute(&mut *transaction)
-                        .await?;
-                    }
+                    Write::Keep(turn) => insert!(turn, transaction),
+                    Write::Correct(turn) => update!(turn, transaction),
+                    Write::Forget(turn) => forget!(turn, transaction),
                 }
             }
             transaction.commit().await
@@ -248,7 +281,7 @@ impl Database {
             sqlx::query_as(
                 "SELECT id, created_at, changed_at, (SELECT COUNT(*) FROM turns WHERE \
                  turns.owner = sessions.owner AND turns.session = sessions.id) FROM sessions \
-                 WHERE owner = $1 AND (changed_at < $2 OR changed_at = $2 AND id < $3) \
+                 WHERE owner = $1 AND changed_at <= $2 AND (changed_at < $2 OR id < $3) \
                  ORDER BY changed_at DESC, id DESC LIMIT $4",
             )
             .bind(owner)

@@ -187,6 +187,11 @@ impl Storage {
         self.hand_over(Write::Correct(turn));
     }
 
+    /// Takes back a turn that was kept: it was not said after all. Never waits.
+    pub fn forget(&self, turn: Turn) {
+        self.hand_over(Write::Forget(turn));
+    }
+
     fn hand_over(&self, write: Write) {
         let Some(kept) = &self.kept else { return };
         kept.signs.waiting.fetch_add(1, Ordering::AcqRel);

@@ -19,24 +19,66 @@ pub const DEFAULT_BUDGET: usize = 2000;
 /// What a message costs beside its text: role and separators.
 const MESSAGE_TOKENS: usize = 4;
 
-/// Replies of earlier calls; those of this one are counted from 1.
-const EARLIER: ReplyId = ReplyId(0);
+/// What a model reads where a client has brought no result of a call.
+const NO_RESULT: &str = "Error: No result has come yet.";
 
 /// The conversation of one call.
 #[derive(Clone, Debug)]
 pub struct History {
     system: Message,
     entries: VecDeque<Entry>,
+    /// Entries there have been.
+    count: u64,
+    /// How often it was shortened.
+    shortened: u64,
     /// Estimated tokens, the system message included, above which old exchanges are dropped.
     budget: usize,
+}
+
+/// Names an entry of a history, for as long as it is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EntryKey(u64);
+
+/// Something said, for whoever keeps conversations.
+#[derive(Clone, Copy, Debug)]
+pub struct Said<'a> {
+    /// Its entry.
+    pub key: EntryKey,
+    /// The person said it; else it is a reply.
+    pub by_person: bool,
+    /// The words; of a reply, those that were heard.
+    pub text: &'a Private<String>,
+    /// The calls of tools for the reply, and their results.
+    pub exchange: &'a [Message],
+}
+
+/// Where a new entry goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Behind all others.
+    End,
+    /// Before all others.
+    Front,
+    /// Behind this one; at the end if it is kept no more.
+    Behind(EntryKey),
+}
+
+/// Whose entry it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    Person,
+    /// A reply, or words that a client put into EVA's mouth.
+    Eva(Option<ReplyId>),
+    /// Further instructions.
+    Owner,
 }
 
 /// One turn: the person's words, or EVA's reply with the tools that were called for it. It is kept
 /// or dropped as a whole, so a call is never without its result.
 #[derive(Clone, Debug)]
 struct Entry {
-    /// The reply, if EVA said it.
-    reply: Option<ReplyId>,
+    key: EntryKey,
+    by: By,
     /// What was said, or heard of the reply.
     text: Private<String>,
     /// Calls of tools and their results.
@@ -55,11 +97,13 @@ impl Entry {
 
     /// Its messages. What was heard is shared out: what EVA said before a call stands before it.
     fn messages(&self) -> Vec<Message> {
-        if self.reply.is_none() {
-            return vec![Message::new(Role::User, self.text.reveal())];
+        match self.by {
+            By::Person => return vec![Message::new(Role::User, self.text.reveal())],
+            By::Owner => return vec![Message::new(Role::System, self.text.reveal())],
+            By::Eva(_) => {}
         }
         let mut rest = self.text.reveal().as_str();
-        let mut messages = self.exchange.clone();
+        let mut messages = answered(&self.exchange);
         for message in messages.iter_mut().filter(|message| !message.calls.is_empty()) {
             let said = message.content.reveal().trim();
             let heard = match rest.strip_prefix(said) {
@@ -84,7 +128,7 @@ impl History {
     /// An empty conversation under these instructions (see [`default_system`]).
     pub fn new(system: impl Into<String>) -> Self {
         let system = Message::new(Role::System, system);
-        Self { system, entries: VecDeque::new(), budget: DEFAULT_BUDGET }
+        Self { system, entries: VecDeque::new(), count: 0, shortened: 0, budget: DEFAULT_BUDGET }
     }
 
     /// Bounds the history to this many estimated tokens ([`DEFAULT_BUDGET`] otherwise). The newest
@@ -98,24 +142,38 @@ impl History {
     /// This was said in an earlier call: what the person said, what was heard of the reply, and the
     /// tools that were called for it. Oldest first, before anything is said in this call.
     pub fn recall(&mut self, user: &str, reply: &str, exchange: Vec<Message>) {
-        self.add(None, user);
-        let reply = reply.trim();
-        if !reply.is_empty() || !exchange.is_empty() {
-            let text = Private::new(reply.to_owned());
-            self.entries.push_back(Entry { reply: Some(EARLIER), text, exchange });
+        self.add(By::Person, user);
+        if !reply.trim().is_empty() || !exchange.is_empty() {
+            let entry = self.entry(By::Eva(None), reply);
+            self.entries.push_back(Entry { exchange, ..entry });
         }
         self.shorten();
     }
 
-    /// The person said this, and EVA answers it: their turn is committed.
-    pub fn user(&mut self, words: &str) {
-        self.add(None, words);
+    /// What was said, in order, as far as it was not dropped for length.
+    pub fn said(&self) -> impl Iterator<Item = Said<'_>> {
+        self.entries.iter().filter(|entry| entry.by != By::Owner).map(|entry| Said {
+            key: entry.key,
+            by_person: entry.by == By::Person,
+            text: &entry.text,
+            exchange: &entry.exchange,
+        })
+    }
+
+    /// How often old exchanges were dropped for length.
+    pub fn shortened(&self) -> u64 {
+        self.shortened
+    }
+
+    /// The person said this, and EVA answers it: their turn is committed. `None` if it is empty.
+    pub fn user(&mut self, words: &str) -> Option<EntryKey> {
+        self.add(By::Person, words)
     }
 
     /// The person goes on: their last turn is open again, and comes back with [`History::user`].
     /// Changes nothing once EVA has answered it.
     pub fn reopen(&mut self) {
-        self.entries.pop_back_if(|entry| entry.reply.is_none());
+        self.entries.pop_back_if(|entry| entry.by == By::Person);
     }
 
     /// EVA says this. Call it again with the same id as the reply grows; cut it with
@@ -123,9 +181,70 @@ impl History {
     pub fn assistant(&mut self, reply: ReplyId, text: &str) {
         match self.find(reply) {
             Some(at) => self.set(at, text),
-            None => self.add(Some(reply), text),
+            None => {
+                self.add(By::Eva(Some(reply)), text);
+            }
         }
         self.shorten();
+    }
+
+    /// The entry of a reply, if it has one.
+    pub fn entry_of(&self, reply: ReplyId) -> Option<EntryKey> {
+        self.find(reply).map(|at| self.entries[at].key)
+    }
+
+    /// Puts in what somebody said or is to have said (`Role::Tool` is not for this: see
+    /// [`History::result`]).
+    pub fn insert(&mut self, place: Place, role: Role, text: &str) -> EntryKey {
+        let by = match role {
+            Role::User => By::Person,
+            Role::System => By::Owner,
+            Role::Assistant | Role::Tool => By::Eva(None),
+        };
+        let entry = self.entry(by, text);
+        let key = entry.key;
+        let behind = |key| self.entries.iter().position(|entry| entry.key == key);
+        let at = match place {
+            Place::Front => 0,
+            Place::Behind(key) => behind(key).map_or(self.entries.len(), |at| at + 1),
+            Place::End => self.entries.len(),
+        };
+        self.entries.insert(at, entry);
+        key
+    }
+
+    /// Forgets an entry.
+    pub fn remove(&mut self, key: EntryKey) {
+        self.entries.retain(|entry| entry.key != key);
+    }
+
+    /// Only this much of an entry was said.
+    pub fn rewrite(&mut self, key: EntryKey, text: &str) {
+        if let Some(at) = self.entries.iter().position(|entry| entry.key == key) {
+            self.set(at, text);
+        }
+    }
+
+    /// A client brings the result of a call; whether a call with this id was made.
+    pub fn result(&mut self, call_id: &str, content: Private<String>) -> bool {
+        for entry in &mut self.entries {
+            let calls = |message: &Message| message.calls.iter().any(|call| call.id == call_id);
+            let Some(at) = entry.exchange.iter().position(calls) else { continue };
+            let behind = entry.exchange[at + 1..].iter().take_while(|m| m.role == Role::Tool);
+            let end = at + 1 + behind.count();
+            entry.exchange.retain(|m| m.answers.as_deref() != Some(call_id));
+            let end = end.min(entry.exchange.len());
+            let mut result = Message::new(Role::Tool, content.into_revealed());
+            result.answers = Some(call_id.to_owned());
+            entry.exchange.insert(end, result);
+            return true;
+        }
+        false
+    }
+
+    /// Changes the instructions.
+    pub fn instruct(&mut self, system: impl Into<String>) {
+        self.system = Message::new(Role::System, system);
     }
 
     /// For this reply tools were called: EVA's messages with the calls, each followed by its
@@ -138,8 +257,8 @@ impl History {
         match self.find(reply) {
             Some(at) => self.entries[at].exchange = messages,
             None => {
-                let text = Private::default();
-                self.entries.push_back(Entry { reply: Some(reply), text, exchange: messages });
+                let entry = self.entry(By::Eva(Some(reply)), "");
+                self.entries.push_back(Entry { exchange: messages, ..entry });
             }
         }
     }
@@ -180,16 +299,24 @@ impl History {
         system + self.entries.iter().map(Entry::tokens).sum::<usize>()
     }
 
-    fn add(&mut self, reply: Option<ReplyId>, text: &str) {
-        let text = text.trim();
-        if !text.is_empty() {
-            let text = Private::new(text.to_owned());
-            self.entries.push_back(Entry { reply, text, exchange: Vec::new() });
+    fn add(&mut self, by: By, text: &str) -> Option<EntryKey> {
+        if text.trim().is_empty() {
+            return None;
         }
+        let entry = self.entry(by, text);
+        let key = entry.key;
+        self.entries.push_back(entry);
+        Some(key)
+    }
+
+    fn entry(&mut self, by: By, text: &str) -> Entry {
+        self.count += 1;
+        let text = Private::new(text.trim().to_owned());
+        Entry { key: EntryKey(self.count), by, text, exchange: Vec::new() }
     }
 
     fn find(&self, reply: ReplyId) -> Option<usize> {
-        self.entries.iter().rposition(|entry| entry.reply == Some(reply))
+        self.entries.iter().rposition(|entry| entry.by == By::Eva(Some(reply)))
     }
 
     fn set(&mut self, at: usize, text: &str) {
@@ -207,11 +334,12 @@ impl History {
         if self.tokens() <= self.budget {
             return;
         }
-        let newest_turn = self.entries.iter().rposition(|entry| entry.reply.is_none()).unwrap_or(0);
+        let newest_turn =
+            self.entries.iter().rposition(|entry| entry.by == By::Person).unwrap_or(0);
         let mut left = self.tokens();
         let mut dropped = 0;
         for (at, entry) in self.entries.iter().enumerate() {
-            let begins_exchange = entry.reply.is_none();
+            let begins_exchange = entry.by == By::Person;
             if at >= newest_turn || left <= self.budget / 2 && begins_exchange {
                 break;
             }
@@ -219,7 +347,23 @@ impl History {
             dropped = at + 1;
         }
         self.entries.drain(..dropped);
+        self.shortened += 1;
     }
+}
+
+/// An exchange in which each call has a result: models want one, and some refuse a prompt without.
+fn answered(exchange: &[Message]) -> Vec<Message> {
+    let mut whole = Vec::with_capacity(exchange.len());
+    for message in exchange {
+        whole.push(message.clone());
+        for call in &message.calls {
+            let id = Some(call.id.as_str());
+            if !exchange.iter().any(|other| other.answers.as_deref() == id) {
+                whole.push(Message::result(call, Private::new(NO_RESULT.to_owned())));
+            }
+        }
+    }
+    whole
 }
 
 /// Whether what follows may be joined to it: nothing stands between the words.
@@ -385,6 +529,34 @@ mod tests {
         let prompt = history.prompt();
         assert_eq!(prompt[2].calls[0], call);
         assert_eq!(prompt[3].answers.as_ref(), Some(&call.id));
+    }
+
+    #[test]
+    fn clients_put_entries_in_take_them_out_and_bring_results() {
+        let mut history = History::new("Be brief.");
+        let hello = history.user("Hello.").expect("it has words");
+        history.assistant(ReplyId(1), "Hi.");
+        history.insert(Place::Behind(hello), Role::Assistant, "Yes?");
+        history.insert(Place::Front, Role::System, "Be kind.");
+        let last = history.insert(Place::End, Role::User, "Bye.");
+        let told = [
+            (Role::System, "Be brief. Be kind.".to_owned()),
+            user("Hello."),
+            eva("Yes? Hi."),
+            user("Bye."),
+        ];
+        assert_eq!(said(&history, ""), told);
+        history.remove(last);
+        history.remove(history.entry_of(ReplyId(1)).expect("it was said"));
+        assert_eq!(said(&history, "")[1..], [user("Hello."), eva("Yes?")]);
+
+        let call = ToolCall::new("weather", "{}");
+        history.exchange(ReplyId(2), vec![Message::calling("", vec![call.clone()])]);
+        let tool = |history: &History| said(history, "").pop().expect("messages");
+        assert_eq!(tool(&history), (Role::Tool, NO_RESULT.to_owned()));
+        assert!(history.result(&call.id, Private::new("Rain.".to_owned())));
+        assert_eq!(tool(&history), (Role::Tool, "Rain.".to_owned()));
+        assert!(!history.result("unknown", Private::default()));
     }
 
     #[test]

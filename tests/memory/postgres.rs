@@ -26,8 +26,11 @@ impl Server {
             std::os::unix::fs::chown(dir.path(), Some(user), Some(user)).expect("this is root");
         }
         let server = Self { dir, programs };
-        let data = server.data();
-        server.run("initdb", &["-D", &data, "-U", "eva", "-A", "trust", "-E", "UTF8", "-N"]);
+        let (data, password) = (server.data(), server.dir.path().join("password"));
+        std::fs::write(&password, "s3cr@t").expect("a file");
+        let password = format!("--pwfile={}", password.display());
+        let options = ["-D", &data, "-U", "eva", "-A", "scram-sha-256", &password];
+        server.run("initdb", &[&options[..], &["-E", "UTF8", "-N"]].concat());
         server.up();
         server
     }
@@ -68,7 +71,9 @@ impl Server {
 
     fn url(&self) -> DatabaseUrl {
         let folder = self.dir.path().display();
-        format!("postgres://eva@localhost/postgres?host={folder}").parse().expect("an address")
+        format!("postgres://eva:s3cr%40t@localhost/postgres?host={folder}")
+            .parse()
+            .expect("an address")
     }
 
     async fn open(&self) -> Storage {
@@ -155,4 +160,10 @@ async fn a_server_that_is_not_there_is_a_sentence_without_the_password() {
     let error = Storage::open(&url, Retention::default()).await.expect_err("nobody is there");
     let told = error.to_string();
     assert!(told.contains("PostgreSQL at 127.0.0.1:9/talks") && !told.contains("s3cret"), "{told}");
+    let server = Server::start();
+    let folder = server.dir.path().display();
+    let wrong = format!("postgres://eva:wr0ng@localhost/postgres?host={folder}").parse().unwrap();
+    let error = Storage::open(&wrong, Retention::default()).await.expect_err("it is wrong");
+    let told = error.to_string();
+    assert!(told.contains("password authentication failed") && !told.contains("wr0ng"), "{told}");
 }
