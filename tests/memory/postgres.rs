@@ -40,9 +40,13 @@ impl Server {
     }
 
     fn up(&self) {
+        self.up_with("-c listen_addresses=''");
+    }
+
+    fn up_with(&self, more: &str) {
         let folder = self.dir.path().display().to_string();
         let log = self.dir.path().join("log").display().to_string();
-        let options = format!("-c listen_addresses='' -c fsync=off -k {folder}");
+        let options = format!("{more} -c fsync=off -k {folder}");
         self.run(
             "pg_ctl",
             &["-D", &self.data(), "-w", "-t", "60", "-l", &log, "-o", &options, "start"],
@@ -166,4 +170,35 @@ async fn a_server_that_is_not_there_is_a_sentence_without_the_password() {
     let error = Storage::open(&wrong, Retention::default()).await.expect_err("it is wrong");
     let told = error.to_string();
     assert!(told.contains("password authentication failed") && !told.contains("wr0ng"), "{told}");
+}
+
+#[tokio::test]
+async fn a_server_far_away_is_reached_over_tls_and_must_prove_who_it_is() {
+    let server = Server::start();
+    server.down();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let certificate = server.dir.path().join("server.crt");
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    // The server takes a key that only it can read.
+    let key = server.dir.path().join("server.key");
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    if let Some(user) = other_user() {
+        std::os::unix::fs::chown(&key, Some(user), Some(user)).unwrap();
+    }
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (shown, secret) = (certificate.display(), key.display());
+    server.up_with(&format!(
+        "-c listen_addresses=127.0.0.1 -c port={port} -c ssl=on -c ssl_cert_file={shown} \
+         -c ssl_key_file={secret}"
+    ));
+    let url = format!("postgres://eva:s3cr%40t@localhost:{port}/postgres?sslmode=verify-full");
+    let proven = format!("{url}&sslrootcert={shown}").parse().unwrap();
+    let storage =
+        Storage::open(&proven, Retention::default()).await.expect("it is who it should be");
+    storage.keep(said("ann", "s", "Hi.", "Hello."));
+    assert_eq!(storage.load("ann", &session("s")).await.unwrap().len(), 1);
+    storage.close().await;
+    let unproven = url.parse().unwrap();
+    assert!(Storage::open(&unproven, Retention::default()).await.is_err(), "nobody vouches for it");
 }
