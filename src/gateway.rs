@@ -12,14 +12,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admission::CallTicket;
-use crate::call::{self, CallSettings, Engines, Leg, Setup, SocketEnds, Tongue};
-use crate::ids::CallId;
+use crate::call::{self, CallSettings, Engines, Leg, Recall, Setup, SocketEnds, Tongue};
+use crate::ids::{CallId, SessionId};
 use crate::language::Language;
 use crate::observability::Metrics;
 use crate::realtime::{self, Abilities, Carrier, Session};
 use crate::rtc::{RtcConfig, RtcEndpoint, RtcError};
 use crate::speaking::clips::Clips;
 use crate::speaking::{SpecError, Voice, VoiceSpec};
+use crate::storage::Storage;
 use crate::turn;
 use crate::voices::{self, VoiceError};
 
@@ -45,6 +46,10 @@ pub struct Wishes {
     pub voice: Option<String>,
     /// Changes to the conversation's settings, as [`turn::Settings::changed_by`] takes them.
     pub conversation: Option<serde_json::Value>,
+    /// The conversation to go on with; a new one where absent.
+    pub session: Option<SessionId>,
+    /// Whose it is (see [`crate::storage`]).
+    pub owner: String,
 }
 
 /// An admitted call.
@@ -54,6 +59,8 @@ pub struct Admitted {
     pub call_id: CallId,
     /// The complete SDP answer.
     pub answer_sdp: String,
+    /// The session that the call belongs to, if it is kept.
+    pub session: Option<SessionId>,
 }
 
 /// Why a call is not admitted.
@@ -112,6 +119,8 @@ pub struct GatewayConfig {
     pub call: CallSettings,
     /// Whether the multilingual recogniser is loaded.
     pub multilingual: bool,
+    /// Where conversations are kept.
+    pub storage: Storage,
 }
 
 /// The gateway: engines, media endpoint, calls.
@@ -149,13 +158,14 @@ impl Gateway {
             self.follow(&mut wishes, config);
         }
         let prepared = self.prepare(&wishes).await?;
-        let session = realtime.map(|config| self.session(&prepared, Carrier::DataChannel, config));
+        let protocol = realtime.map(|config| self.session(&prepared, Carrier::DataChannel, config));
+        let session = prepared.settings.memory.as_ref().map(|memory| memory.session.clone());
         let (leg, answer_sdp) = self.endpoint.answer(&offer_sdp).await.map_err(refusal)?;
         if let Some(ticket) = &ticket {
             ticket.follow(leg.was_connected());
         }
-        let call_id = self.begin(prepared, Leg::Web(leg), session, ticket);
-        Ok(Admitted { call_id, answer_sdp })
+        let call_id = self.begin(prepared, Leg::Web(leg), protocol, ticket);
+        Ok(Admitted { call_id, answer_sdp, session })
     }
 
     /// Starts a call over a WebSocket, whose client speaks OpenAI's Realtime protocol.
@@ -208,13 +218,31 @@ impl Gateway {
 
     /// Takes a place, and gets ready what the call wants.
     async fn prepare(&self, wishes: &Wishes) -> Result<Prepared, Refusal> {
-        let settings = self.settings_for(wishes)?;
+        let mut settings = self.settings_for(wishes)?;
         if self.closing.load(Ordering::Acquire) {
             return Err(Refusal::Closing { retry_after_s: 10 });
         }
         let place = self.take_place()?;
         let engines = self.engines_for(wishes, settings.language).await?;
+        settings.memory = self.recall(wishes).await;
         Ok(Prepared { place, engines, settings })
+    }
+
+    /// What was said in the session before. A call is better without it than refused.
+    async fn recall(&self, wishes: &Wishes) -> Option<Recall> {
+        let storage = self.config.storage.clone();
+        if storage.is_off() {
+            return None;
+        }
+        let mut turns = Vec::new();
+        if let Some(session) = &wishes.session {
+            turns = storage.load(&wishes.owner, session).await.unwrap_or_else(|error| {
+                tracing::warn!(%error, "a call begins without what was said before");
+                Vec::new()
+            });
+        }
+        let session = wishes.session.clone().unwrap_or_else(SessionId::random);
+        Some(Recall { storage, owner: wishes.owner.clone(), session, turns })
     }
 
     /// Starts the call's task.
@@ -354,6 +382,11 @@ impl Gateway {
         &self.config.call
     }
 
+    /// Where conversations are kept.
+    pub fn storage(&self) -> &Storage {
+        &self.config.storage
+    }
+
     /// The metrics.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
@@ -364,7 +397,8 @@ impl Gateway {
         &self.endpoint
     }
 
-    /// Takes no more calls, ends those in progress and waits for their tasks.
+    /// Takes no more calls, ends those in progress and waits for their tasks, and until what was said
+    /// is kept.
     pub async fn shut_down(&self) {
         self.closing.store(true, Ordering::Release);
         self.tasks.close();
@@ -372,6 +406,7 @@ impl Gateway {
             call.value().cancel();
         }
         self.tasks.wait().await;
+        self.config.storage.flush().await;
     }
 }
 

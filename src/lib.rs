@@ -27,6 +27,7 @@
 //! [`call`] joins the stations: one task owns all state of a call by value. [`inference`] runs the
 //! models, each on a thread of its own, the most urgent work first. [`models`] fetches and verifies
 //! their files, [`engines`] starts and warms them, [`voices`] are loaded when first asked for.
+//! [`storage`] keeps conversations beyond their call, if the owner wants it.
 //! [`observability`] keeps one latency record a turn. [`headless`] is a caller without a browser,
 //! [`bench`] measures with it, [`cli`] is the command line.
 //!
@@ -59,6 +60,7 @@ pub mod realtime;
 pub mod rtc;
 pub mod signaling;
 pub mod speaking;
+pub mod storage;
 pub mod thinking;
 pub mod turn;
 pub mod voices;

@@ -70,6 +70,7 @@ fn a_foreign_library_is_named_in_one_place() {
         (&["whisper_rs"], &["listening/"]),
         (&["candle_"], &["speaking/", "thinking/builtin", "inference/"]),
         (&["async_openai"], &["thinking/"]),
+        (&["sqlx::"], &["storage/"]),
         (&["rmcp::"], &["thinking/tools/mcp.rs"]),
         (&["rten::", "rten_tensor"], &["listening/", "speaking/"]),
         (&["espeak_ng"], &["speaking/"]),
@@ -93,7 +94,16 @@ fn a_foreign_library_is_named_in_one_place() {
 
 #[test]
 fn tasks_and_threads_are_started_by_their_owners_only() {
-    let tasks = ["gateway.rs", "rtc/", "call/", "cli/", "bench/", "thinking/openai", "headless/"];
+    let tasks = [
+        "gateway.rs",
+        "rtc/",
+        "call/",
+        "cli/",
+        "bench/",
+        "thinking/openai",
+        "headless/",
+        "storage/",
+    ];
     let threads = ["inference/", "bench/", "models/", "cli/"];
     let mut wrong = Vec::new();
     for path in sources(&src()).iter().filter(|path| !is_test(path)) {

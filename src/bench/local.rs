@@ -10,6 +10,7 @@ use crate::gateway::{Gateway, GatewayConfig};
 use crate::rtc::RtcConfig;
 use crate::signaling::server::{self, Patience};
 use crate::signaling::{Access, Service};
+use crate::storage::Storage;
 
 /// A gateway in this process. It serves until [`LocalGateway::shut_down`].
 pub struct LocalGateway {
@@ -28,7 +29,7 @@ impl LocalGateway {
         max_calls: usize,
         access: Access,
     ) -> anyhow::Result<Self> {
-        Self::begin(engines, call, max_calls, access, false).await
+        Self::begin(engines, call, max_calls, access, false, Storage::off()).await
     }
 
     /// The same with engines that hear every language.
@@ -38,7 +39,18 @@ impl LocalGateway {
         max_calls: usize,
         access: Access,
     ) -> anyhow::Result<Self> {
-        Self::begin(engines, call, max_calls, access, true).await
+        Self::begin(engines, call, max_calls, access, true, Storage::off()).await
+    }
+
+    /// The same as [`LocalGateway::start`], with conversations that are kept.
+    pub async fn start_with_storage(
+        engines: Engines,
+        call: CallSettings,
+        max_calls: usize,
+        access: Access,
+        storage: Storage,
+    ) -> anyhow::Result<Self> {
+        Self::begin(engines, call, max_calls, access, false, storage).await
     }
 
     async fn begin(
@@ -47,10 +59,11 @@ impl LocalGateway {
         max_calls: usize,
         access: Access,
         multilingual: bool,
+        storage: Storage,
     ) -> anyhow::Result<Self> {
         let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let rtc = RtcConfig { tcp: Some(anywhere), ..RtcConfig::new(anywhere) };
-        let config = GatewayConfig { rtc, max_calls, call, multilingual };
+        let config = GatewayConfig { rtc, max_calls, call, multilingual, storage };
         let gateway = Gateway::start(config, engines).await?;
         let listener = std::net::TcpListener::bind(anywhere)?;
         listener.set_nonblocking(true)?;

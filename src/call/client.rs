@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 
-use crate::ids::{CallId, ReplyId, TurnId};
+use crate::ids::{CallId, ReplyId, SessionId, TurnId};
 use crate::observability::Parts;
 use crate::turn::{State, WhyHangUp};
 
@@ -24,6 +24,9 @@ pub enum Event<'a> {
         brain: &'a str,
         /// Language of the call.
         language: crate::language::Language,
+        /// The session that the call belongs to, for a later call; absent where nothing is kept.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        session_id: Option<&'a SessionId>,
     },
     /// The person's words so far: what two hypotheses agree on, never taken back within a turn.
     #[serde(rename = "eva.partial")]

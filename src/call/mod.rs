@@ -9,6 +9,7 @@ mod conversation;
 mod ears;
 mod leg;
 mod line;
+mod memory;
 mod playout;
 mod realtime;
 mod recorder;
@@ -18,6 +19,7 @@ mod turn_sound;
 
 pub use client::{Event, Word};
 pub use leg::{Leg, SocketEnds, SocketLeg, socket};
+pub use memory::Recall;
 pub use task::{Setup, run};
 
 use std::path::PathBuf;
@@ -86,6 +88,8 @@ pub struct CallSettings {
     /// Folder for the traces of the turn machine, which hold what people say; none are written
     /// where `None`.
     pub traces: Option<PathBuf>,
+    /// The session that the call belongs to; nothing of the call is kept where `None`.
+    pub memory: Option<Recall>,
 }
 
 impl Default for CallSettings {
@@ -97,6 +101,7 @@ impl Default for CallSettings {
             temperature: 0.4,
             turn: turn::Settings::default(),
             traces: None,
+            memory: None,
         }
     }
 }

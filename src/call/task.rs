@@ -8,6 +8,7 @@ use super::client::{Event, Viseme, Word};
 use super::conversation::Conversation;
 use super::ears::{COMMITTED, Ears, Heard as Hears};
 use super::line::Line;
+use super::memory::Memory;
 use super::playout::{Heard, Note, Playout};
 use super::realtime::{self, Wishes};
 use super::recorder::Recorder;
@@ -26,7 +27,6 @@ use crate::realtime::{Happening, Session};
 use crate::rtc::LegEvent;
 use crate::speaking::clips::{Clip, ClipId};
 use crate::thinking::LlmError;
-use crate::thinking::history::History;
 use crate::turn::{Action, At, Input, State, WhyHangUp};
 
 /// A call that is not connected by then will not be.
@@ -69,6 +69,7 @@ pub async fn run(id: CallId, setup: Setup, ended: CancellationToken) {
             voice = realtime::loaded(&mut call.record.wishes.voice) => call.take_voice(voice),
         }
         call.act();
+        call.history.settle();
         if call.record.over || call.line.lost {
             break;
         }
@@ -94,7 +95,7 @@ pub(super) struct Call {
     pub(super) settings: CallSettings,
     pub(super) ears: Ears,
     pub(super) turn: Conversation,
-    pub(super) history: History,
+    pub(super) history: Memory,
     pub(super) reply: Option<ReplyMaker>,
     pub(super) playout: Playout,
     pacer: Pacer,
@@ -135,7 +136,7 @@ enum ToolWait {
 }
 
 impl Call {
-    fn new(id: CallId, line: Line, engines: &Engines, settings: CallSettings) -> Self {
+    fn new(id: CallId, line: Line, engines: &Engines, mut settings: CallSettings) -> Self {
         let clock = Clock { began: Instant::now() };
         let out = SoundOut::new(EncoderConfig::default(), rand::random())
             .expect("libopus encodes 48 kHz mono");
@@ -148,7 +149,7 @@ impl Call {
                 settings.turn.clone(),
                 settings.traces.as_deref().map(|folder| Recorder::start(folder, id)),
             ),
-            history: History::new(settings.instructions()),
+            history: Memory::new(&mut settings),
             reply: None,
             playout: Playout::new(out),
             pacer: Pacer::new(At::ZERO),
@@ -250,7 +251,12 @@ impl Call {
     /// Takes what the leg brings; false when the call is over.
     fn leg_event(&mut self, event: Option<LegEvent>) -> bool {
         match event {
-            Some(LegEvent::Connected) => self.record.connected = true,
+            Some(LegEvent::Connected) => {
+                self.record.connected = true;
+                if self.history.goes_on() {
+                    self.engines.llm.read_ahead(self.prompt(&Private::default()));
+                }
+            }
             Some(LegEvent::ChannelOpen) => {
                 self.line.happened(Happening::Opened);
                 self.tell_ready();
@@ -536,6 +542,7 @@ impl Call {
             voice: &voice,
             brain: &brain,
             language: self.settings.language,
+            session_id: self.history.session(),
         });
         self.tell(&Event::Turn { state: State::Listening });
     }
@@ -567,6 +574,7 @@ impl Call {
             return;
         };
         let total_ms = parts_ms.total();
+        self.history.began_after(total_ms);
         Metrics::turn_answered(&parts_ms);
         tracing::info!(call = %self.id, turn = turn_id.0, total_ms, ?parts_ms, "turn answered");
         self.tell(&Event::Latency { turn_id, reply_id, parts_ms, total_ms });

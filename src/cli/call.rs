@@ -32,6 +32,9 @@ pub(super) struct Args {
     /// Voice to ask for, such as fr_FR-siwis-medium or NAME#SPEAKER@SPEED.
     #[arg(long)]
     voice: Option<String>,
+    /// Session to go on with: what was said in it before is remembered.
+    #[arg(long)]
+    session: Option<String>,
     /// Accept a development certificate.
     #[arg(long)]
     insecure: bool,
@@ -57,6 +60,7 @@ async fn call(args: Args) -> anyhow::Result<ExitCode> {
         key: args.key.clone(),
         language: args.language.clone(),
         voice: args.voice.clone(),
+        session: args.session.clone(),
         any_certificate: args.insecure,
         tcp_only: args.tcp,
         via: None,

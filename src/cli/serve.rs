@@ -15,10 +15,12 @@ use crate::call::CallSettings;
 use crate::engines::{self, BrainChoice, EngineChoice};
 use crate::gateway::{Gateway, GatewayConfig};
 use crate::language::Language;
+use crate::models;
 use crate::observability;
 use crate::rtc::RtcConfig;
 use crate::signaling::{Access, Service, server, tls};
 use crate::speaking::{Device, VoiceSpec, device};
+use crate::storage::{DatabaseUrl, Retention, Storage};
 use crate::thinking::tools::Toolbox;
 use crate::turn;
 use crate::voices::Voices;
@@ -82,12 +84,49 @@ pub(super) struct Args {
     /// File of the tools that the language model may call (docs/tools.md).
     #[arg(long, env = "EVA_TOOLS")]
     tools: Option<PathBuf>,
+    #[command(flatten)]
+    memory: MemoryArgs,
     /// Folder of the models.
     #[arg(long, env = "EVA_MODELS_DIR")]
     models: Option<PathBuf>,
     /// Log one JSON object a line.
     #[arg(long)]
     log_json: bool,
+}
+
+/// Which conversations are kept, and where.
+#[derive(clap::Args, Clone, Debug)]
+struct MemoryArgs {
+    /// Where conversations are kept (docs/api/memory.md): an SQLite file,
+    /// postgres://USER:PASSWORD@HOST/DATABASE, or off. By default eva.db in the user's data folder,
+    /// ~/.local/share/eva-voice.
+    #[arg(long, env = "EVA_DATABASE", value_name = "URL", hide_env_values = true)]
+    database: Option<String>,
+    /// Days that what was said is kept; 0 keeps it in memory only, and no longer than the gateway runs.
+    #[arg(long, env = "EVA_KEEP_DAYS", value_name = "N", default_value_t = 30)]
+    keep_days: u32,
+}
+
+impl MemoryArgs {
+    fn url(&self) -> anyhow::Result<DatabaseUrl> {
+        match &self.database {
+            Some(url) => url.parse().context("--database cannot be used"),
+            None => Ok(DatabaseUrl::Sqlite(models::data_dir().join("eva.db"))),
+        }
+    }
+
+    /// Opens the database; what is kept, for people.
+    async fn open(&self) -> anyhow::Result<(Storage, String)> {
+        let url = self.url()?;
+        let storage = Storage::open(&url, Retention::days(self.keep_days)).await?;
+        let kept = match (&url, self.keep_days) {
+            (DatabaseUrl::Off, _) => "conversations are not kept".to_owned(),
+            (_, 0) => "conversations are kept in memory only".to_owned(),
+            (_, 1) => format!("conversations are kept for a day: {url}"),
+            (_, days) => format!("conversations are kept for {days} days: {url}"),
+        };
+        Ok((storage, kept))
+    }
 }
 
 /// Which language model answers.
@@ -170,6 +209,7 @@ async fn serve(args: Args, access: Access) -> anyhow::Result<ExitCode> {
         brain: args.brain.choice(),
     };
     let call = call_settings(&args, language)?;
+    let (storage, kept) = args.memory.open().await?;
     tools.connect().await;
     let loaded = engines::start_with_tools(choice, &call.instructions(), tools.clone()).await?;
     tokio::spawn(tools.tend());
@@ -178,28 +218,34 @@ async fn serve(args: Args, access: Access) -> anyhow::Result<ExitCode> {
         max_calls: args.max_calls,
         call,
         multilingual: loaded.multilingual,
+        storage: storage.clone(),
     };
     let gateway = Gateway::start(config, loaded.engines).await?;
     let access = Arc::new(access);
     let service = Service { gateway: gateway.clone(), access: access.clone(), ice: Arc::new(ice) };
     let handle = Handle::new();
+    let notes = |page: &str, certificate: Option<&tls::Certificate>| {
+        announce(&gateway, &args, &access, page, certificate);
+        println!("  {kept}");
+    };
     tokio::spawn(shut_down_on_signal(gateway.clone(), handle.clone()));
     let renewal = if address.ip().is_loopback() {
-        announce(&gateway, &args, &access, &format!("http://{address}/"), None);
+        notes(&format!("http://{address}/"), None);
         None
     } else {
         let certificate = tls::load_or_make(&args.certs, &own_addresses(address.ip()))?;
         access.set_strict_transport(!certificate.development);
         let page = format!("https://{}:{}/", reachable(address.ip()), address.port());
-        announce(&gateway, &args, &access, &page, Some(&certificate));
+        notes(&page, Some(&certificate));
         Some(tls::Renewal::new(&args.certs, &certificate))
     };
     let tls = renewal.as_ref().map(tls::Renewal::serving);
     let safety = args.safety.clone();
     let patience = safety.patience();
-    tokio::spawn(safety.keep_fresh(access, renewal));
+    tokio::spawn(safety.keep_fresh(access.clone(), renewal));
     server::serve(listener, service, tls, handle, patience).await?;
     gateway.shut_down().await;
+    storage.close().await;
     Ok(ExitCode::SUCCESS)
 }
 

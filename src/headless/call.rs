@@ -27,6 +27,8 @@ pub struct Options {
     pub language: Option<String>,
     /// Voice to ask for.
     pub voice: Option<String>,
+    /// The session to go on with.
+    pub session: Option<String>,
     /// Accept any TLS certificate (development certificates).
     pub any_certificate: bool,
     /// Leave UDP aside.
@@ -81,7 +83,8 @@ impl HeadlessCall {
         let config = CallerConfig { tcp_only: options.tcp_only, ..CallerConfig::default() };
         let (caller, offer) = Caller::dial(config).await.map_err(media)?;
         let (language, voice) = (options.language.as_deref(), options.voice.as_deref());
-        let answer = signaling.offer(&offer, language, voice).await?;
+        let session = options.session.as_deref();
+        let answer = signaling.offer(&offer, language, voice, session).await?;
         let sdp = match options.via {
             Some(relay) => redirected(&answer.sdp, relay),
             None => answer.sdp,

@@ -37,6 +37,8 @@ struct Offer<'a> {
     language: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     voice: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_id: Option<&'a str>,
 }
 
 /// What the gateway answers.
@@ -80,13 +82,14 @@ impl Signaling {
         sdp: &str,
         language: Option<&str>,
         voice: Option<&str>,
+        session_id: Option<&str>,
     ) -> Result<Answer, DialError> {
         let unreachable = |error: reqwest::Error| DialError::Unreachable {
             url: self.base.clone(),
             reason: innermost(&error),
         };
         let request = self.client.post(format!("{}/offer", self.base));
-        let offer = Offer { r#type: "offer", sdp, language, voice };
+        let offer = Offer { r#type: "offer", sdp, language, voice, session_id };
         let response = self.authorised(request).json(&offer).send().await.map_err(unreachable)?;
         let status = response.status();
         if !status.is_success() {

@@ -31,10 +31,13 @@ pub use voices::{Brought, VoiceListing, VoiceState};
 
 /// The folder of models: `EVA_MODELS_DIR`, else `eva-voice/models` in the user's data folder.
 pub fn default_dir() -> PathBuf {
-    folder("EVA_MODELS_DIR").unwrap_or_else(|| {
-        let data = folder("XDG_DATA_HOME").unwrap_or_else(|| home().join(".local/share"));
-        data.join("eva-voice/models")
-    })
+    folder("EVA_MODELS_DIR").unwrap_or_else(|| data_dir().join("models"))
+}
+
+/// The folder of what belongs to this user and cannot be made again: `eva-voice` in the user's data
+/// folder.
+pub fn data_dir() -> PathBuf {
+    folder("XDG_DATA_HOME").unwrap_or_else(|| home().join(".local/share")).join("eva-voice")
 }
 
 /// The folder of what can be made again, such as clips: `EVA_CACHE_DIR`, else `eva-voice` in the

@@ -34,6 +34,9 @@ impl Metrics {
         describe_counter!("eva_withdrawn_total", "Replies made ahead and not wanted.");
         describe_counter!("eva_wasted_tokens_total", "Tokens of replies that were not wanted.");
         describe_counter!("eva_replies_failed_total", "Replies the language model failed to give.");
+        describe_counter!("eva_turns_kept_total", "Turns written to the database.");
+        describe_counter!("eva_turns_lost_total", "Turns that could not be kept, by reason.");
+        describe_gauge!("eva_turns_waiting", "Turns that wait to be written to the database.");
         describe_histogram!("eva_turn_seconds", "End of speech to first sound, seconds.");
         describe_histogram!("eva_turn_part_seconds", "The parts of a turn, seconds.");
         Self { rendered }
@@ -89,6 +92,17 @@ impl Metrics {
     pub fn withdrawn(tokens: u32) {
         counter!("eva_withdrawn_total").increment(1);
         counter!("eva_wasted_tokens_total").increment(tokens.into());
+    }
+
+    /// Turns were written to the database; `waiting` are still to be.
+    pub fn turns_kept(count: usize, waiting: usize) {
+        counter!("eva_turns_kept_total").increment(count as u64);
+        gauge!("eva_turns_waiting").set(waiting as f64);
+    }
+
+    /// A turn could not be kept.
+    pub fn turn_lost(reason: &'static str) {
+        counter!("eva_turns_lost_total", "reason" => reason).increment(1);
     }
 
     /// A turn was answered.

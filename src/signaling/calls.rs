@@ -7,9 +7,10 @@ use axum::routing::{delete, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 
+use super::sessions::session_id;
 use super::{ApiError, Caller, Service};
 use crate::gateway::Wishes;
-use crate::ids::CallId;
+use crate::ids::{CallId, SessionId};
 
 pub(super) fn routes() -> Router<Service> {
     Router::new().route("/offer", post(offer)).route("/calls/{call_id}", delete(hang_up))
@@ -24,6 +25,8 @@ pub(super) struct Offer {
     voice: Option<String>,
     /// Changes to the conversation's settings: `{"backchannels":{"on":false}}`.
     conversation: Option<serde_json::Value>,
+    /// The conversation to go on with (docs/api/memory.md).
+    session_id: Option<String>,
 }
 
 /// Wishes that can stand in the address as well.
@@ -38,6 +41,8 @@ pub(super) struct Answer {
     r#type: &'static str,
     sdp: String,
     call_id: CallId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_id: Option<SessionId>,
 }
 
 pub(super) async fn offer(
@@ -55,9 +60,20 @@ pub(super) async fn offer(
         ));
     }
     let voice = offer.voice.or(address.voice);
-    let wishes = Wishes { language: offer.language, voice, conversation: offer.conversation };
+    let wishes = Wishes {
+        language: offer.language,
+        voice,
+        conversation: offer.conversation,
+        session: offer.session_id.as_deref().map(session_id).transpose()?,
+        owner: caller.owner().to_owned(),
+    };
     let admitted = service.admit(&caller, offer.sdp, wishes, None).await?;
-    let answer = Answer { r#type: "answer", sdp: admitted.answer_sdp, call_id: admitted.call_id };
+    let answer = Answer {
+        r#type: "answer",
+        sdp: admitted.answer_sdp,
+        call_id: admitted.call_id,
+        session_id: admitted.session,
+    };
     Ok((StatusCode::CREATED, Json(answer)))
 }
 

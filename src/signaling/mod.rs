@@ -15,6 +15,7 @@ mod page;
 mod realtime;
 pub mod reload;
 pub mod server;
+mod sessions;
 mod status;
 pub mod tls;
 
@@ -68,6 +69,7 @@ pub fn routes(service: Service) -> Router {
     let open = status::routes().merge(page::routes());
     let guarded = [
         (Scope::Call, calls::routes().merge(ice::routes()).merge(realtime::routes())),
+        (Scope::Chat, sessions::routes()),
         (Scope::Admin, status::admin_routes()),
     ];
     let guarded = guarded.into_iter().fold(Router::new(), |all, (scope, routes)| {

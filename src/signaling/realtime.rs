@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
 use super::auth::Caller;
+use super::sessions::session_id;
 use super::{ApiError, Service, read_json};
 use crate::call::SocketEnds;
 use crate::gateway::Wishes;
@@ -52,6 +53,8 @@ struct InAddress {
     voice: Option<String>,
     language: Option<String>,
     call_id: Option<String>,
+    /// What was said in this session before is remembered.
+    session_id: Option<String>,
     /// Whether EVA's own events are sent as well.
     #[serde(default)]
     eva_events: bool,
@@ -71,8 +74,14 @@ impl InAddress {
         Ok(config)
     }
 
-    fn wishes(&self) -> Wishes {
-        Wishes { language: self.language.clone(), voice: self.voice.clone(), ..Wishes::default() }
+    fn wishes(&self, caller: &Caller) -> Result<Wishes, ApiError> {
+        Ok(Wishes {
+            language: self.language.clone(),
+            voice: self.voice.clone(),
+            session: self.session_id.as_deref().map(session_id).transpose()?,
+            owner: caller.owner().to_owned(),
+            ..Wishes::default()
+        })
     }
 }
 
@@ -90,7 +99,8 @@ async fn call(
 ) -> Result<Response, ApiError> {
     let (offer_sdp, session) = read_offer(request).await?;
     let config = address.config(service.access.session_of(&caller), session)?;
-    let admitted = service.admit(&caller, offer_sdp, address.wishes(), Some(config)).await?;
+    let admitted =
+        service.admit(&caller, offer_sdp, address.wishes(&caller)?, Some(config)).await?;
     let headers = [
         (header::CONTENT_TYPE, "application/sdp".to_owned()),
         (header::LOCATION, format!("/v1/realtime/calls/{}", admitted.call_id)),
@@ -229,7 +239,7 @@ async fn socket(
     }
     let config = address.config(service.access.session_of(&caller), None)?;
     let ticket = service.access.call_ticket(&caller)?;
-    let (id, ends) = service.gateway.admit_socket(address.wishes(), config, ticket).await?;
+    let (id, ends) = service.gateway.admit_socket(address.wishes(&caller)?, config, ticket).await?;
     Ok(upgrade
         .protocols(["realtime"])
         .max_message_size(LARGEST_EVENT)

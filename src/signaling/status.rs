@@ -7,6 +7,7 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use super::Service;
+use crate::storage::Health;
 
 pub(super) fn routes() -> Router<Service> {
     Router::new()
@@ -22,8 +23,10 @@ pub(super) fn admin_routes() -> Router<Service> {
 /// The process lives; how it is doing.
 pub(super) async fn health(State(service): State<Service>) -> Json<Value> {
     let gateway = &service.gateway;
+    let database = gateway.storage().health().await;
     Json(json!({
-        "status": "healthy",
+        "status": if database == Health::Failing { "degraded" } else { "healthy" },
+        "services": { "database": database },
         "version": env!("CARGO_PKG_VERSION"),
         "calls": gateway.active(),
         "max_calls": gateway.max_calls(),

@@ -29,13 +29,28 @@ pub struct History {
     entries: VecDeque<Entry>,
     /// Entries there have been.
     count: u64,
+    /// How often it was shortened.
+    shortened: u64,
     /// Estimated tokens, the system message included, above which old exchanges are dropped.
     budget: usize,
 }
 
 /// Names an entry of a history, for as long as it is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EntryKey(u64);
+
+/// Something said, for whoever keeps conversations.
+#[derive(Clone, Copy, Debug)]
+pub struct Said<'a> {
+    /// Its entry.
+    pub key: EntryKey,
+    /// The person said it; else it is a reply.
+    pub by_person: bool,
+    /// The words; of a reply, those that were heard.
+    pub text: &'a Private<String>,
+    /// The calls of tools for the reply, and their results.
+    pub exchange: &'a [Message],
+}
 
 /// Where a new entry goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,7 +128,7 @@ impl History {
     /// An empty conversation under these instructions (see [`default_system`]).
     pub fn new(system: impl Into<String>) -> Self {
         let system = Message::new(Role::System, system);
-        Self { system, entries: VecDeque::new(), count: 0, budget: DEFAULT_BUDGET }
+        Self { system, entries: VecDeque::new(), count: 0, shortened: 0, budget: DEFAULT_BUDGET }
     }
 
     /// Bounds the history to this many estimated tokens ([`DEFAULT_BUDGET`] otherwise). The newest
@@ -122,6 +137,32 @@ impl History {
     pub fn with_budget(mut self, tokens: usize) -> Self {
         self.budget = tokens;
         self
+    }
+
+    /// This was said in an earlier call: what the person said, what was heard of the reply, and the
+    /// tools that were called for it. Oldest first, before anything is said in this call.
+    pub fn recall(&mut self, user: &str, reply: &str, exchange: Vec<Message>) {
+        self.add(By::Person, user);
+        if !reply.trim().is_empty() || !exchange.is_empty() {
+            let entry = self.entry(By::Eva(None), reply);
+            self.entries.push_back(Entry { exchange, ..entry });
+        }
+        self.shorten();
+    }
+
+    /// What was said, in order, as far as it was not dropped for length.
+    pub fn said(&self) -> impl Iterator<Item = Said<'_>> {
+        self.entries.iter().filter(|entry| entry.by != By::Owner).map(|entry| Said {
+            key: entry.key,
+            by_person: entry.by == By::Person,
+            text: &entry.text,
+            exchange: &entry.exchange,
+        })
+    }
+
+    /// How often old exchanges were dropped for length.
+    pub fn shortened(&self) -> u64 {
+        self.shortened
     }
 
     /// The person said this, and EVA answers it: their turn is committed. `None` if it is empty.
@@ -306,6 +347,7 @@ impl History {
             dropped = at + 1;
         }
         self.entries.drain(..dropped);
+        self.shortened += 1;
     }
 }
 

@@ -1,0 +1,103 @@
+//! `GET /sessions`, `GET /sessions/{id}` and `DELETE /sessions/{id}`: people's own conversations.
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderName, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{ApiError, Caller, Service};
+use crate::ids::SessionId;
+use crate::storage::{Page, StorageError};
+
+pub(super) fn routes() -> Router<Service> {
+    Router::new()
+        .route("/sessions", get(list))
+        .route("/sessions/{session_id}", get(export).delete(delete))
+}
+
+/// Reads the name of a session.
+pub(super) fn session_id(text: &str) -> Result<SessionId, ApiError> {
+    let bad = |error: crate::ids::BadSessionId| {
+        ApiError::bad_request("bad_session_id", error.to_string()).about("session_id")
+    };
+    SessionId::parse(text).map_err(bad)
+}
+
+#[derive(Deserialize)]
+struct Paging {
+    after: Option<String>,
+    limit: Option<u32>,
+}
+
+/// What people said is for the asker only: nothing on the way may keep it.
+const NOT_TO_BE_KEPT: (HeaderName, &str) = (header::CACHE_CONTROL, "no-store");
+
+async fn list(
+    State(service): State<Service>,
+    caller: Caller,
+    paging: Result<Query<Paging>, QueryRejection>,
+) -> Result<Response, ApiError> {
+    let Query(Paging { after, limit }) = paging.map_err(|rejection| {
+        ApiError::bad_request(
+            "bad_request",
+            format!("The address is not as expected: {rejection}."),
+        )
+    })?;
+    if limit.is_some_and(|limit| !(1..=100).contains(&limit)) {
+        let message = "limit is a number from 1 to 100.";
+        return Err(ApiError::bad_request("bad_limit", message).about("limit"));
+    }
+    let after = after.as_deref().map(session_id).transpose();
+    let page = Page { after: after.map_err(|error| error.about("after"))?, limit };
+    let sessions = service.gateway.storage().sessions(caller.owner(), &page).await?;
+    let list = json!({ "object": "list", "data": sessions.data, "has_more": sessions.has_more });
+    Ok(([NOT_TO_BE_KEPT], Json(list)).into_response())
+}
+
+async fn export(
+    State(service): State<Service>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    let id = session_id(&id)?;
+    let export = service.gateway.storage().export(caller.owner(), &id).await?;
+    let export = export.ok_or_else(unknown)?;
+    // A long session takes a while to write.
+    let body = tokio::task::spawn_blocking(move || export.json().to_string()).await;
+    let body = body.map_err(|_| StorageError::Slow)?;
+    let json = [(header::CONTENT_TYPE, "application/json"), NOT_TO_BE_KEPT];
+    Ok((json, body).into_response())
+}
+
+async fn delete(
+    State(service): State<Service>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    let id = session_id(&id)?;
+    match service.gateway.storage().delete(caller.owner(), &id).await? {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => Err(unknown()),
+    }
+}
+
+fn unknown() -> ApiError {
+    let message = "There is no such session here; it may have been deleted, or kept long enough.";
+    ApiError::new(StatusCode::NOT_FOUND, "unknown_session", message)
+}
+
+impl From<StorageError> for ApiError {
+    fn from(error: StorageError) -> Self {
+        if let StorageError::NoSuchPage = error {
+            let message = "The session to go on from is gone; begin with the first page.";
+            return Self::bad_request("unknown_session", message).about("after");
+        }
+        tracing::warn!(%error, "a request about a session cannot be served");
+        let message = "The database does not answer; try again in a moment.";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "database_failed", message).retry_after(5)
+    }
+}
