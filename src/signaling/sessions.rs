@@ -19,6 +19,16 @@ pub(super) fn routes() -> Router<Service> {
         .route("/sessions/{session_id}", get(export).delete(delete))
 }
 
+/// Whose sessions a request is about. An ephemeral secret is one of many that stand for the same key:
+/// who holds it may go on with a session whose name it knows, and no more.
+fn owner(caller: &Caller) -> Result<&str, ApiError> {
+    if caller.is_ephemeral() {
+        let message = "Ephemeral secrets are for calls; ask about sessions with the key itself.";
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "needs_key", message));
+    }
+    Ok(caller.owner())
+}
+
 /// Reads the name of a session.
 pub(super) fn session_id(text: &str) -> Result<SessionId, ApiError> {
     let bad = |error: crate::ids::BadSessionId| {
@@ -41,6 +51,10 @@ async fn list(
     caller: Caller,
     paging: Result<Query<Paging>, QueryRejection>,
 ) -> Result<Response, ApiError> {
+    if !service.access.needs_key() && !caller.address().is_loopback() {
+        let message = "A gateway that is open to anybody lists nobody's sessions.";
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "needs_key", message));
+    }
     let Query(Paging { after, limit }) = paging.map_err(|rejection| {
         ApiError::bad_request(
             "bad_request",
@@ -53,7 +67,7 @@ async fn list(
     }
     let after = after.as_deref().map(session_id).transpose();
     let page = Page { after: after.map_err(|error| error.about("after"))?, limit };
-    let sessions = service.gateway.storage().sessions(caller.owner(), &page).await?;
+    let sessions = service.gateway.storage().sessions(owner(&caller)?, &page).await?;
     let list = json!({ "object": "list", "data": sessions.data, "has_more": sessions.has_more });
     Ok(([NOT_TO_BE_KEPT], Json(list)).into_response())
 }
@@ -64,7 +78,7 @@ async fn export(
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     let id = session_id(&id)?;
-    let export = service.gateway.storage().export(caller.owner(), &id).await?;
+    let export = service.gateway.storage().export(owner(&caller)?, &id).await?;
     let export = export.ok_or_else(unknown)?;
     // A long session takes a while to write.
     let body = tokio::task::spawn_blocking(move || export.json().to_string()).await;
@@ -79,7 +93,7 @@ async fn delete(
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     let id = session_id(&id)?;
-    match service.gateway.storage().delete(caller.owner(), &id).await? {
+    match service.gateway.storage().delete(owner(&caller)?, &id).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(unknown()),
     }
