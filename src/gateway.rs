@@ -11,11 +11,13 @@ use dashmap::DashMap;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::call::{self, CallSettings, Engines, Recall, Tongue};
+use crate::admission::CallTicket;
+use crate::call::{self, CallSettings, Engines, Leg, Recall, Setup, SocketEnds, Tongue};
 use crate::ids::{CallId, SessionId};
 use crate::language::Language;
 use crate::observability::Metrics;
-use crate::rtc::{RtcConfig, RtcEndpoint, RtcError, WebLeg};
+use crate::realtime::{self, Abilities, Carrier, Session};
+use crate::rtc::{RtcConfig, RtcEndpoint, RtcError};
 use crate::speaking::clips::Clips;
 use crate::speaking::{SpecError, Voice, VoiceSpec};
 use crate::storage::Storage;
@@ -29,6 +31,10 @@ pub struct Invitation {
     pub offer_sdp: String,
     /// How the call should be.
     pub wishes: Wishes,
+    /// The session's settings, if the client speaks OpenAI's Realtime protocol.
+    pub realtime: Option<realtime::Config>,
+    /// The caller's leave to call, kept as long as the call; none where nobody counts.
+    pub ticket: Option<CallTicket>,
 }
 
 /// How a caller wants the call; the gateway's own settings where a wish is absent.
@@ -147,12 +153,67 @@ impl Gateway {
 
     /// Answers an offer and starts the call.
     pub async fn admit(&self, invitation: Invitation) -> Result<Admitted, Refusal> {
-        let prepared = self.prepare(&invitation.wishes).await?;
-        let (leg, answer_sdp) =
-            self.endpoint.answer(&invitation.offer_sdp).await.map_err(refusal)?;
-        let session = prepared.settings.memory.as_ref().map(|memory| memory.session.clone());
-        let call_id = self.begin(prepared, leg);
-        Ok(Admitted { call_id, answer_sdp, session })
+        let Invitation { offer_sdp, mut wishes, realtime, ticket } = invitation;
+        if let Some(config) = &realtime {
+            self.follow(&mut wishes, config);
+        }
+        let prepared = self.prepare(&wishes).await?;
+        let session = realtime.map(|config| self.session(&prepared, Carrier::DataChannel, config));
+        let (leg, answer_sdp) = self.endpoint.answer(&offer_sdp).await.map_err(refusal)?;
+        if let Some(ticket) = &ticket {
+            ticket.follow(leg.was_connected());
+        }
+        let kept = prepared.settings.memory.as_ref().map(|memory| memory.session.clone());
+        let call_id = self.begin(prepared, Leg::Web(leg), session, ticket);
+        Ok(Admitted { call_id, answer_sdp, session: kept })
+    }
+
+    /// Starts a call over a WebSocket, whose client speaks OpenAI's Realtime protocol.
+    pub async fn admit_socket(
+        &self,
+        mut wishes: Wishes,
+        config: realtime::Config,
+        ticket: CallTicket,
+    ) -> Result<(CallId, SocketEnds), Refusal> {
+        ticket.connected();
+        self.follow(&mut wishes, &config);
+        let prepared = self.prepare(&wishes).await?;
+        let session = self.session(&prepared, Carrier::WebSocket, config);
+        let (leg, ends) = call::socket();
+        Ok((self.begin(prepared, leg, Some(session), Some(ticket)), ends))
+    }
+
+    /// A session's settings are wishes too.
+    fn follow(&self, wishes: &mut Wishes, config: &realtime::Config) {
+        let named = config.voice_spec(&self.engines.voice.name());
+        wishes.voice = named.or(wishes.voice.take());
+        let asked = config.input.transcription.as_ref().and_then(|asked| asked.language.clone());
+        wishes.language = asked.or(wishes.language.take());
+    }
+
+    fn session(
+        &self,
+        prepared: &Prepared,
+        carrier: Carrier,
+        config: realtime::Config,
+    ) -> Box<Session> {
+        let voices = prepared.engines.voices.clone();
+        let multilingual = self.config.multilingual;
+        let abilities = Abilities {
+            check_voice: Box::new(move |wanted| {
+                let spec: VoiceSpec =
+                    wanted.parse().map_err(|error: SpecError| format!("{error}."))?;
+                voices.check(&spec).map_err(|error| format!("{error}."))
+            }),
+            check_language: Box::new(move |language| {
+                spoken_language(Some(language), Language::En, multilingual)
+                    .map(drop)
+                    .map_err(|refusal| refusal.to_string())
+            }),
+            own_voice: prepared.engines.voice.name(),
+            own_model: prepared.engines.llm.name(),
+        };
+        Box::new(Session::new(prepared.place.id, carrier, config, abilities))
     }
 
     /// Takes a place, and gets ready what the call wants.
@@ -185,34 +246,27 @@ impl Gateway {
     }
 
     /// Starts the call's task.
-    fn begin(&self, prepared: Prepared, leg: WebLeg) -> CallId {
+    fn begin(
+        &self,
+        prepared: Prepared,
+        leg: Leg,
+        realtime: Option<Box<Session>>,
+        ticket: Option<CallTicket>,
+    ) -> CallId {
         let Prepared { place, engines, settings } = prepared;
         let id = place.id;
+        let setup = Setup { leg, engines, settings, realtime };
         self.tasks.spawn(async move {
-            call::run(id, leg, engines, settings, place.ended.clone()).await;
-            drop(place);
+            call::run(id, setup, place.ended.clone()).await;
+            drop((place, ticket));
         });
         id
     }
 
     fn settings_for(&self, wishes: &Wishes) -> Result<CallSettings, Refusal> {
         let mut settings = self.config.call.clone();
-        let language = match wishes.language.as_deref() {
-            None | Some("") => settings.language,
-            Some("en") => Language::En,
-            Some("fr") => Language::Fr,
-            Some("auto") => Language::Auto,
-            Some(_) => {
-                return Err(Refusal::Language("Choose en, fr or auto as the language.".to_owned()));
-            }
-        };
-        if language != Language::En && !self.config.multilingual {
-            return Err(Refusal::Language(
-                "This gateway understands English only; its owner can start it with \
-                 --language auto after `eva models pull whisper-base`."
-                    .to_owned(),
-            ));
-        }
+        let asked = wishes.language.as_deref();
+        let language = spoken_language(asked, settings.language, self.config.multilingual)?;
         if let Some(changes) = &wishes.conversation {
             settings.turn = settings.turn.changed_by(changes)?;
         }
@@ -282,6 +336,11 @@ impl Gateway {
     /// Ends a call; whether there was one.
     pub fn hang_up(&self, call: CallId) -> bool {
         self.calls.get(&call).map(|ended| ended.cancel()).is_some()
+    }
+
+    /// Whether this call is in progress.
+    pub fn is_active(&self, call: CallId) -> bool {
+        self.calls.contains_key(&call)
     }
 
     /// Calls in progress.
@@ -370,6 +429,31 @@ impl Drop for Place {
         self.calls.remove(&self.id);
         Metrics::call_ended(self.calls.len());
     }
+}
+
+/// The language that is asked for, if it is understood here; `own` where none is.
+fn spoken_language(
+    asked: Option<&str>,
+    own: Language,
+    multilingual: bool,
+) -> Result<Language, Refusal> {
+    let language = match asked {
+        None | Some("") => own,
+        Some("en") => Language::En,
+        Some("fr") => Language::Fr,
+        Some("auto") => Language::Auto,
+        Some(_) => {
+            return Err(Refusal::Language("Choose en, fr or auto as the language.".to_owned()));
+        }
+    };
+    if language != Language::En && !multilingual {
+        return Err(Refusal::Language(
+            "This gateway understands English only; its owner can start it with --language auto \
+             after `eva models pull whisper-base`."
+                .to_owned(),
+        ));
+    }
+    Ok(language)
 }
 
 fn bad_voice(error: &dyn std::error::Error) -> Refusal {

@@ -118,6 +118,16 @@ impl Voices {
         styled.map(Some)
     }
 
+    /// Whether there is such a voice, without loading it.
+    ///
+    /// # Errors
+    /// It is not installed (the sentence lists what is), or is loaded and has no such speaker.
+    pub fn check(&self, spec: &VoiceSpec) -> Result<(), VoiceError> {
+        self.store.voice_path(&spec.model)?;
+        self.loaded(spec)?;
+        Ok(())
+    }
+
     /// A voice; loads and warms its network if need be (some tenths of a second). Blocks.
     ///
     /// # Errors

@@ -12,6 +12,8 @@
 //! | [`jitter`] | packets in any order → packets in order, with gaps named |
 //! | [`sound_in`] | jitter buffer and decoder joined: frames for listening |
 //! | [`sound_out`] | queued speech → packets: fades, ducking, silence |
+//! | [`pcm_in`] | samples that come without RTP → frames for listening |
+//! | [`g711`] | µ-law and A-law |
 //! | [`echo`] | what was sent, taken out of what is heard |
 //! | [`pacer`] | when the next slot is due |
 //! | [`resample`] | any rate to any rate, in a stream or whole |
@@ -21,10 +23,12 @@
 #![deny(clippy::disallowed_methods)]
 
 pub mod echo;
+pub mod g711;
 pub mod jitter;
 pub mod level;
 pub mod opus;
 pub mod pacer;
+pub mod pcm_in;
 pub mod resample;
 pub mod sound_in;
 pub mod sound_out;

@@ -13,7 +13,8 @@ use super::{Clock, Engines};
 use crate::audio::HEARING_RATE;
 use crate::audio::echo::EchoGuard;
 use crate::audio::jitter::JitterConfig;
-use crate::audio::sound_in::{RtpFields, SoundIn};
+use crate::audio::pcm_in::PcmIn;
+use crate::audio::sound_in::{Frame, RtpFields, SoundIn};
 use crate::listening::partials::Partials;
 use crate::listening::silero::VadStream;
 use crate::listening::smart_turn::EndOfTurn;
@@ -57,7 +58,7 @@ pub(super) enum Heard {
 
 /// The listening side of one call.
 pub(super) struct Ears {
-    input: SoundIn,
+    input: Source,
     vad: VadStream,
     marks: SpeechMarks,
     pub(super) sound: TurnSound,
@@ -66,10 +67,23 @@ pub(super) struct Ears {
     finals: Option<(PassId, At, PassHandle)>,
     vote: Option<(PassId, Vote)>,
     engines: Engines,
+    /// The client says where turns end.
+    by_hand: bool,
     /// First sample and arrival of the latest frames.
     arrivals: VecDeque<(u64, At)>,
     echo: Echo,
 }
+
+/// Where the person's sound comes from.
+enum Source {
+    Rtp(Box<SoundIn>),
+    Pcm(PcmIn),
+}
+
+/// The pass over sound that the client itself has committed.
+pub(super) const COMMITTED: PassId = PassId(0);
+/// Less sound than this is not worth a pass: 100 ms.
+const LEAST_SOUND: usize = LISTENING_RATE as usize / 10;
 
 /// EVA's own sound in the person's microphone.
 struct Echo {
@@ -100,10 +114,29 @@ struct PartialPasses {
     words: Partials,
 }
 
+impl Source {
+    fn poll_frame(&mut self, now: At) -> Option<Frame> {
+        match self {
+            Self::Rtp(input) => input.poll_frame(now),
+            Self::Pcm(input) => input.poll_frame(now),
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<At> {
+        match self {
+            Self::Rtp(input) => input.poll_timeout(),
+            Self::Pcm(input) => input.poll_timeout(),
+        }
+    }
+}
+
 impl Ears {
     pub(super) fn new(engines: &Engines, language: Language) -> Self {
         Self {
-            input: SoundIn::new(JitterConfig::default()).expect("libopus decodes 16 kHz mono"),
+            input: Source::Rtp(Box::new(
+                SoundIn::new(JitterConfig::default()).expect("libopus decodes 16 kHz mono"),
+            )),
+            by_hand: false,
             vad: engines.vad.stream(),
             marks: SpeechMarks::new(MarksConfig::default()),
             sound: TurnSound::default(),
@@ -121,8 +154,59 @@ impl Ears {
     pub(super) fn packet(&mut self, at: At, packet: RtpIn) {
         let RtpIn { sequence, timestamp, payload, .. } = packet;
         // One leg carries one source.
-        self.input.push(at, RtpFields { ssrc: 0, sequence, timestamp, payload });
+        if let Source::Rtp(input) = &mut self.input {
+            input.push(at, RtpFields { ssrc: 0, sequence, timestamp, payload });
+        }
         self.take_frames(at);
+    }
+
+    /// Takes samples that came at this rate; sound does not come as RTP any more.
+    pub(super) fn samples(&mut self, at: At, rate: u32, pcm: &[f32]) {
+        if !matches!(&self.input, Source::Pcm(input) if input.rate() == rate) {
+            let input = PcmIn::new(rate).expect("the formats' rates are usual");
+            self.input = Source::Pcm(input);
+        }
+        if let Source::Pcm(input) = &mut self.input {
+            input.push(at, pcm);
+        }
+        self.take_frames(at);
+    }
+
+    /// Follows a client's wishes: who ends turns, in which language, and what counts as a voice.
+    pub(super) fn configure(&mut self, by_hand: bool, language: Language, activation: Option<f32>) {
+        self.language = language;
+        if let Some(activation) = activation {
+            let before = MarksConfig::default();
+            let deactivation = (activation - 0.15).max(0.05);
+            self.marks = SpeechMarks::new(MarksConfig { activation, deactivation, ..before });
+        }
+        if self.by_hand != by_hand {
+            self.by_hand = by_hand;
+            self.clear();
+        }
+    }
+
+    /// Forgets the sound so far.
+    pub(super) fn clear(&mut self) {
+        self.sound.discard();
+        self.turn_over();
+        if self.by_hand {
+            self.sound.open_at(self.sound.end());
+        }
+    }
+
+    /// The client says that the turn is over: starts the pass [`COMMITTED`] over its sound; false if
+    /// there is too little.
+    pub(super) fn commit(&mut self, now: At) -> bool {
+        let sound = self.sound.of_turn().to_vec();
+        if sound.len() < LEAST_SOUND {
+            return false;
+        }
+        let words = self.engines.transcriber.transcribe(sound, self.language, Pass::Final);
+        self.finals = Some((COMMITTED, now, words));
+        self.sound.commit();
+        self.sound.open_at(self.sound.end());
+        true
     }
 
     /// Moves what is due from the jitter buffer on, and starts a partial when it is time.
@@ -155,7 +239,9 @@ impl Ears {
             }
             self.arrivals.push_back((self.sound.end(), frame.arrived));
             self.sound.push(&frame.samples);
-            self.vad.push(&frame.samples);
+            if !self.by_hand {
+                self.vad.push(&frame.samples);
+            }
         }
     }
 

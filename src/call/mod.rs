@@ -7,16 +7,20 @@
 mod client;
 mod conversation;
 mod ears;
+mod leg;
+mod line;
 mod memory;
 mod playout;
+mod realtime;
 mod recorder;
 mod reply;
 mod task;
 mod turn_sound;
 
 pub use client::{Event, Word};
+pub use leg::{Leg, SocketEnds, SocketLeg, socket};
 pub use memory::Recall;
-pub use task::run;
+pub use task::{Setup, run};
 
 use std::path::PathBuf;
 use std::sync::Arc;

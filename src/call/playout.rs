@@ -44,6 +44,15 @@ pub(super) struct Heard {
     pub text: Private<String>,
     /// RTP timestamp of the cut.
     pub rtp_at: u32,
+    /// How much of its sound was heard, milliseconds.
+    pub ms: u64,
+}
+
+impl Heard {
+    /// Nothing of it was.
+    pub(super) fn nothing() -> Self {
+        Self { text: Private::default(), rtp_at: 0, ms: 0 }
+    }
 }
 
 /// The outgoing sound of one call.
@@ -210,15 +219,18 @@ impl Playout {
         self.out.resume();
     }
 
-    /// Fades a reply out, if it was not, and drops the rest; says what of it was heard.
-    pub(super) fn stop(&mut self, id: ReplyId) -> Option<Heard> {
+    /// Fades a reply out, if it was not, and drops the rest; says what of it was heard. The last
+    /// `unheard` samples were sent before their time.
+    pub(super) fn stop(&mut self, id: ReplyId, unheard: u64) -> Option<Heard> {
         let reply = self.reply.take_if(|reply| reply.id == id)?;
-        let sent = self.out.sent_samples();
+        let sent = self.out.sent_samples().saturating_sub(unheard);
         self.out.cut();
         self.out.unduck();
         let text = heard_text(&reply.begun, sent);
         let rtp_at = reply.suspended_at.unwrap_or(self.out.next_timestamp48());
-        Some(Heard { text: Private::new(text), rtp_at })
+        let from = reply.rtp_start.unwrap_or(rtp_at);
+        let ms = u64::from(rtp_at.wrapping_sub(from)).saturating_sub(unheard) / 48;
+        Some(Heard { text: Private::new(text), rtp_at, ms })
     }
 
     /// Lowers EVA's voice.
@@ -234,6 +246,11 @@ impl Playout {
     /// Whether a reply is heard, or was until it was suspended.
     pub(super) fn is_sounding(&self) -> bool {
         self.reply.as_ref().is_some_and(|reply| reply.sounding)
+    }
+
+    /// Whether sound waits to be sent; `None` while it is held.
+    pub(super) fn is_flowing(&self) -> Option<bool> {
+        (!self.out.is_held()).then(|| self.out.queued() > 0)
     }
 
     /// What the last slot sounds like, 48 kHz.

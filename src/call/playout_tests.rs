@@ -185,7 +185,7 @@ proptest! {
                 Step::Stop => {
                     let sent = playout.out.sent_samples();
                     cut = playout.reply.is_some();
-                    if let Some(heard) = playout.stop(id) {
+                    if let Some(heard) = playout.stop(id, 0) {
                         let words = heard.text.reveal().split_whitespace().count();
                         prop_assert!(words as u64 <= sent / WORD as u64, "{words} words of {sent}");
                     }

@@ -26,7 +26,7 @@ use crate::private::Private;
 use crate::speaking::visemes::{self, VisemeSpan};
 use crate::speaking::{SpeakError, Speech, SpokenChunk, Voice, WordSpan};
 use crate::thinking::sentences::{Piece, Splitter};
-use crate::thinking::{LlmError, LlmEvent, Message, Prompt, Usage};
+use crate::thinking::{LlmError, LlmEvent, Message, Prompt, ToolCall, ToolSpec, Usage};
 
 /// Sound below this is not heard: -50 dBFS.
 const INAUDIBLE: f32 = 0.003_16;
@@ -44,6 +44,11 @@ pub(super) enum Made {
     Piece,
     /// Sound of the sentence that is being spoken.
     Sound(Sound),
+    /// Text of a reply that is not spoken.
+    Text(Private<String>),
+    /// The model calls tools that the client runs; the reply ends without their results. Only after
+    /// [`ReplyMaker::permit`].
+    HandedOver(Vec<ToolCall>),
     /// A tool runs; nothing may come for as long as it may take. Only after [`ReplyMaker::permit`].
     ToolStarted {
         /// Its name, from the owner's file.
@@ -84,6 +89,15 @@ pub(super) struct Sentence {
     pub visemes: Vec<VisemeSpan>,
 }
 
+/// How a reply is made.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Manner {
+    /// It is written, not spoken.
+    pub mute: bool,
+    /// Tools that the client runs.
+    pub handed_over: Arc<[ToolSpec]>,
+}
+
 /// One reply in the making.
 pub(super) struct ReplyMaker {
     pub(super) id: ReplyId,
@@ -100,6 +114,8 @@ pub(super) struct ReplyMaker {
     /// Things to tell before anything new is waited for.
     ready: VecDeque<Made>,
     finished: bool,
+    /// The text so far, where it is written and not spoken.
+    written: Option<String>,
 }
 
 /// The sentence under way.
@@ -117,10 +133,13 @@ struct Speaking {
 
 impl ReplyMaker {
     /// Starts a reply to a prompt. Its tools wait for [`Self::permit`].
-    pub(super) fn start(id: ReplyId, engines: &Engines, prompt: Prompt) -> Self {
+    pub(super) fn start(id: ReplyId, engines: &Engines, prompt: Prompt, manner: Manner) -> Self {
         let rounds = Rounds::new(engines.llm.clone(), engines.tools.clone(), prompt);
+        let rounds = rounds.handing_over(manner.handed_over);
         let tokens = rounds.ask();
-        Self::new(id, engines.voice.clone(), rounds, Some(tokens))
+        let mut reply = Self::new(id, engines.voice.clone(), rounds, Some(tokens));
+        reply.written = manner.mute.then(String::new);
+        reply
     }
 
     /// A reply of EVA's own, without the model.
@@ -151,7 +170,18 @@ impl ReplyMaker {
             seen_sound: false,
             ready: VecDeque::new(),
             finished: false,
+            written: None,
         }
+    }
+
+    /// The whole text of a reply that is written and not spoken.
+    pub(super) fn written(&self) -> Option<&str> {
+        self.written.as_deref()
+    }
+
+    /// What it has cost so far.
+    pub(super) fn usage(&self) -> Usage {
+        self.rounds.usage()
     }
 
     /// The turn is committed and the reply released: its tools may run.
@@ -178,14 +208,20 @@ impl ReplyMaker {
 
     /// Adds a sentence of EVA's own (an apology) behind what the model said.
     pub(super) fn say(&mut self, text: &str) {
-        self.pieces.push_back(text.to_owned());
+        match &mut self.written {
+            Some(written) => {
+                written.push_str(text);
+                self.ready.push_back(Made::Text(Private::new(text.to_owned())));
+            }
+            None => self.pieces.push_back(text.to_owned()),
+        }
         self.apologised = true;
         self.finished = false;
     }
 
-    /// Whether the model has said nothing so far.
+    /// Whether the model has neither said nor called anything so far.
     pub(super) fn is_empty(&self) -> bool {
-        !self.seen_token
+        !self.seen_token && !self.rounds.has_handed_over()
     }
 
     /// Whether [`Self::say`] was used: one apology is enough.
@@ -248,6 +284,7 @@ impl ReplyMaker {
         }
         let started = self.rounds.start().into_iter();
         self.ready.extend(started.map(|name| Made::ToolStarted { name }));
+        self.ready.extend(self.rounds.hand_over().map(Made::HandedOver));
         if self.rounds.close() {
             self.tokens = Some(self.rounds.ask());
         }
@@ -268,8 +305,16 @@ impl ReplyMaker {
                     self.seen_token = true;
                     self.ready.push_back(Made::FirstToken);
                 }
-                let pieces = self.splitter.push(text.reveal());
-                self.take_pieces(pieces);
+                match &mut self.written {
+                    Some(written) => {
+                        written.push_str(text.reveal());
+                        self.ready.push_back(Made::Text(text));
+                    }
+                    None => {
+                        let pieces = self.splitter.push(text.reveal());
+                        self.take_pieces(pieces);
+                    }
+                }
             }
             Some(LlmEvent::ToolCall(call)) => {
                 // What was said before it is spoken while it runs.
@@ -278,7 +323,7 @@ impl ReplyMaker {
             }
             Some(LlmEvent::Done(usage)) => {
                 self.model_ended(usage);
-                if self.rounds.is_speechless() {
+                if self.rounds.is_speechless() && self.written.is_none() {
                     let why = "it said nothing to the results of its tools".to_owned();
                     self.ready.push_back(Made::Failed(LlmError::Model(why)));
                 }
@@ -297,6 +342,9 @@ impl ReplyMaker {
     fn model_ended(&mut self, usage: Usage) {
         self.tokens = None;
         self.rounds.count_round(usage);
+        if let Some(written) = &self.written {
+            self.rounds.say(written);
+        }
         self.finish_pieces();
     }
 

@@ -6,43 +6,57 @@ use tokio_util::sync::CancellationToken;
 
 use super::client::{Event, Viseme, Word};
 use super::conversation::Conversation;
-use super::ears::{Ears, Heard};
+use super::ears::{COMMITTED, Ears, Heard as Hears};
+use super::line::Line;
 use super::memory::Memory;
-use super::playout::{Note, Playout};
+use super::playout::{Heard, Note, Playout};
+use super::realtime::{self, Wishes};
 use super::recorder::Recorder;
 use super::reply::{Made, ReplyMaker, Sentence};
-use super::{CallSettings, Clock, Engines};
-use crate::audio::WIRE_RATE;
+use super::{CallSettings, Clock, Engines, Leg};
 use crate::audio::opus::EncoderConfig;
 use crate::audio::pacer::Pacer;
 use crate::audio::sound_out::SoundOut;
+use crate::audio::{SLOT_MS, SLOT_SAMPLES, WIRE_RATE};
 use crate::ids::{CallId, ReplyId, TurnId};
 use crate::language::Language;
 use crate::listening::speech_marks::SpeechMark;
 use crate::observability::{Metrics, Milestone, TurnClock};
 use crate::private::Private;
-use crate::rtc::{LegEvent, LegSender, WebLeg};
+use crate::realtime::{Happening, Session};
+use crate::rtc::LegEvent;
 use crate::speaking::clips::{Clip, ClipId};
-use crate::thinking::{LlmError, Prompt};
+use crate::thinking::LlmError;
 use crate::turn::{Action, At, Input, State, WhyHangUp};
 
 /// A call that is not connected by then will not be.
 const CONNECT_WITHIN: Duration = Duration::from_secs(20);
+/// How far EVA's voice keeps ahead of its time on a WebSocket, in slots: 200 ms.
+const AHEAD_ON_SOCKETS: u32 = 10;
+const SLOT: Duration = Duration::from_millis(SLOT_MS as u64);
 /// EVA's own "mhm" is softer than her replies: -4 dB.
 const BACKCHANNEL_GAIN: f32 = 0.63;
 
+/// What a call is made of.
+pub struct Setup {
+    /// What carries it.
+    pub leg: Leg,
+    /// Its engines, with the voice it asks for.
+    pub engines: Engines,
+    /// What it starts with.
+    pub settings: CallSettings,
+    /// The session of a client that speaks OpenAI's Realtime protocol.
+    pub realtime: Option<Box<Session>>,
+}
+
 /// Runs a call to its end: the caller hangs up or vanishes, or `ended` is cancelled.
-pub async fn run(
-    id: CallId,
-    leg: WebLeg,
-    engines: Engines,
-    settings: CallSettings,
-    ended: CancellationToken,
-) {
-    let (sender, mut events) = leg.split();
+pub async fn run(id: CallId, setup: Setup, ended: CancellationToken) {
+    let Setup { leg, engines, settings, realtime } = setup;
+    let (out, mut events) = leg.split();
     tracing::info!(call = %id, "call begins");
     let began = Instant::now();
-    let mut call = Call::new(id, sender, &engines, settings);
+    let mut call = Call::new(id, Line::new(out, realtime), &engines, settings);
+    call.follow_client();
     loop {
         let wake = call.clock.instant(call.next_wake());
         tokio::select! {
@@ -52,10 +66,11 @@ pub async fn run(
             () = tokio::time::sleep_until(wake.into()) => if !call.wake() { break },
             heard = call.ears.next(call.clock) => call.heard(heard),
             made = made(&mut call.reply, call.playout.has_room()) => call.made(made),
+            voice = realtime::loaded(&mut call.record.wishes.voice) => call.take_voice(voice),
         }
         call.act();
         call.history.settle();
-        if call.record.over {
+        if call.record.over || call.line.lost {
             break;
         }
     }
@@ -72,24 +87,24 @@ async fn made(reply: &mut Option<ReplyMaker>, room: bool) -> Made {
 }
 
 /// All state of one call.
-struct Call {
-    id: CallId,
-    clock: Clock,
-    leg: LegSender,
-    engines: Engines,
-    settings: CallSettings,
-    ears: Ears,
-    turn: Conversation,
-    history: Memory,
-    reply: Option<ReplyMaker>,
-    playout: Playout,
+pub(super) struct Call {
+    pub(super) id: CallId,
+    pub(super) clock: Clock,
+    pub(super) line: Line,
+    pub(super) engines: Engines,
+    pub(super) settings: CallSettings,
+    pub(super) ears: Ears,
+    pub(super) turn: Conversation,
+    pub(super) history: Memory,
+    pub(super) reply: Option<ReplyMaker>,
+    pub(super) playout: Playout,
     pacer: Pacer,
-    record: Record,
+    pub(super) record: Record,
 }
 
 /// What the call keeps for its latency records and clients.
 #[derive(Default)]
-struct Record {
+pub(super) struct Record {
     connected: bool,
     turn: Option<TurnId>,
     clock: TurnClock,
@@ -97,11 +112,15 @@ struct Record {
     filler: Option<ClipId>,
     backchannel: Option<ClipId>,
     /// The language the person was found to speak.
-    language: Option<Language>,
+    pub(super) language: Option<Language>,
     /// Whether the reply waits for its tools.
     tools: ToolWait,
     /// The call is to end.
     over: bool,
+    /// Slots that were sent before they were due.
+    ahead: u32,
+    /// What a Realtime client wants.
+    pub(super) wishes: Wishes,
 }
 
 /// How a reply waits for its tools.
@@ -117,14 +136,14 @@ enum ToolWait {
 }
 
 impl Call {
-    fn new(id: CallId, leg: LegSender, engines: &Engines, mut settings: CallSettings) -> Self {
+    fn new(id: CallId, line: Line, engines: &Engines, mut settings: CallSettings) -> Self {
         let clock = Clock { began: Instant::now() };
         let out = SoundOut::new(EncoderConfig::default(), rand::random())
             .expect("libopus encodes 48 kHz mono");
         Self {
             id,
             clock,
-            leg,
+            line,
             ears: Ears::new(engines, settings.language),
             turn: Conversation::new(
                 settings.turn.clone(),
@@ -134,7 +153,7 @@ impl Call {
             reply: None,
             playout: Playout::new(out),
             pacer: Pacer::new(At::ZERO),
-            record: Record::default(),
+            record: Record { wishes: Wishes::of(&settings, engines), ..Record::default() },
             engines: engines.clone(),
             settings,
         }
@@ -152,11 +171,27 @@ impl Call {
         let due = self.pacer.due(now);
         self.playout.skip(due.skip);
         for _ in 0..due.send {
-            self.tick(now);
+            self.slot(now);
         }
         self.ears.wake(now);
         self.turn.wake(now);
         self.record.connected || now < CONNECT_WITHIN
+    }
+
+    /// A slot is due. On a WebSocket EVA's voice keeps ahead of it, so that clients without a jitter
+    /// buffer have something to play when a slot is late.
+    fn slot(&mut self, now: At) {
+        let flowing = self.playout.is_flowing();
+        if self.record.ahead > 0 && flowing == Some(false) {
+            self.record.ahead -= 1;
+            return;
+        }
+        self.tick(now);
+        let most = if self.line.leg.is_socket() { AHEAD_ON_SOCKETS } else { 0 };
+        while self.record.ahead < most && self.playout.is_flowing() == Some(true) {
+            self.record.ahead += 1;
+            self.tick(now + SLOT * self.record.ahead);
+        }
     }
 
     /// Sends the next 20 ms.
@@ -164,7 +199,8 @@ impl Call {
         let (packet, notes) = self.playout.tick();
         if let Some(packet) = packet {
             self.ears.sent(now, self.playout.played());
-            self.leg.send_opus(packet.payload, packet.timestamp48, packet.marker);
+            self.line.voice(self.playout.played());
+            self.line.leg.send_opus(packet);
         }
         for note in notes {
             self.note(now, note);
@@ -195,6 +231,7 @@ impl Call {
     fn note(&mut self, now: At, note: Note) {
         match note {
             Note::Sounds(reply) => {
+                self.line.happened(Happening::Sounds);
                 self.record.clock.pass(Milestone::Wire, now);
                 self.ears.sound.settle();
                 self.tell_latency(reply);
@@ -205,9 +242,7 @@ impl Call {
                 self.turn.tell(now, Input::SentenceSounds { reply, text: sentence.text });
             }
             Note::Ended(reply, text) => {
-                self.history.assistant(reply, text.reveal());
-                self.keep_exchange(reply);
-                self.reply = None;
+                self.reply_ended(reply, text);
                 self.turn.tell(now, Input::ReplyEnded { reply });
             }
         }
@@ -222,13 +257,15 @@ impl Call {
                     self.engines.llm.read_ahead(self.prompt(&Private::default()));
                 }
             }
-            Some(LegEvent::ChannelOpen) => self.tell_ready(),
+            Some(LegEvent::ChannelOpen) => {
+                self.line.happened(Happening::Opened);
+                self.tell_ready();
+            }
             Some(LegEvent::Rtp(packet)) => {
                 let at = self.clock.at(packet.arrived);
                 self.ears.packet(at, packet);
             }
-            // Clients have nothing to say yet; what they send is no error.
-            Some(LegEvent::Text(_)) => {}
+            Some(LegEvent::Text(text)) => self.client(&text),
             Some(LegEvent::Closed(reason)) => {
                 tracing::info!(call = %self.id, ?reason, "the caller is gone");
                 return false;
@@ -238,27 +275,29 @@ impl Call {
         true
     }
 
-    fn heard(&mut self, heard: Heard) {
+    fn heard(&mut self, heard: Hears) {
         let now = self.clock.now();
         match heard {
-            Heard::Mark(mark) => self.mark(now, mark),
-            Heard::Partial { stable, whole } => {
+            Hears::Mark(mark) => self.mark(now, mark),
+            Hears::Partial { stable, whole } => {
                 if !stable.reveal().is_empty() {
+                    self.line.happened(Happening::Partial { text: stable.reveal() });
                     self.tell(&Event::Partial { text: stable.reveal() });
                     self.engines.llm.read_ahead(self.prompt(&stable));
                 }
                 self.turn.tell(now, Input::PartialWords(whole));
             }
-            Heard::Final(pass, Some((heard, language))) => {
+            Hears::Final(COMMITTED, words) => self.committed_sound(words),
+            Hears::Final(pass, Some((heard, language))) => {
                 self.record.clock.pass_again(Milestone::Words, now);
                 self.spoken(now, language);
                 self.turn.tell(now, Input::FinalWords { pass, heard });
             }
-            Heard::Final(pass, None) => self.turn.tell(now, Input::PassFailed { pass }),
-            Heard::Vote(pass, Some(probability)) => {
+            Hears::Final(pass, None) => self.turn.tell(now, Input::PassFailed { pass }),
+            Hears::Vote(pass, Some(probability)) => {
                 self.turn.tell(now, Input::EndOfTurn { pass, probability });
             }
-            Heard::Vote(_, None) => {}
+            Hears::Vote(_, None) => {}
         }
     }
 
@@ -281,9 +320,11 @@ impl Call {
 
     fn mark(&mut self, now: At, mark: SpeechMark) {
         let input = match mark {
-            SpeechMark::Started { at_sample: onset } => Input::SpeechStarted {
-                onset: self.ears.voice_started(now, onset, self.playout.is_sounding()),
-            },
+            SpeechMark::Started { at_sample: onset } => {
+                let onset = self.ears.voice_started(now, onset, self.playout.is_sounding());
+                self.line.happened(Happening::SpeechStarted { at_ms: millis(onset) });
+                Input::SpeechStarted { onset }
+            }
             SpeechMark::FirstSilence { .. } => {
                 self.record.clock = TurnClock::default();
                 Input::SilenceHint
@@ -296,6 +337,7 @@ impl Call {
                 let last_voiced = self.ears.arrival(last_voiced_sample);
                 self.record.clock.pass_again(Milestone::SpeechEnd, last_voiced);
                 self.record.clock.pass_again(Milestone::Pause, now);
+                self.line.happened(Happening::Paused { at_ms: millis(last_voiced) });
                 Input::Paused { last_voiced }
             }
         };
@@ -313,6 +355,8 @@ impl Call {
                 self.record.clock.pass(Milestone::FirstSound, now);
                 self.playout.queue(id, sound);
             }
+            Made::Text(delta) => self.line.happened(Happening::Text { delta: delta.reveal() }),
+            Made::HandedOver(calls) => self.hand_over(id, &calls),
             Made::ToolStarted { name } => {
                 self.record.tools = ToolWait::Working;
                 tracing::info!(call = %self.id, name, "a tool runs");
@@ -338,6 +382,7 @@ impl Call {
         // The reason names servers: it is the owner's to read, not the caller's.
         let message = "EVA could not think of an answer; the gateway's log says why.";
         self.tell(&Event::Error { code: "brain_failed", message });
+        self.line.happened(Happening::Failed { code: "brain_failed", message });
         if let Some(reply) = &mut self.reply {
             let language = self.record.language.unwrap_or(self.settings.language);
             reply.say(apology(language, reply.is_empty()));
@@ -352,6 +397,7 @@ impl Call {
                 Action::DropPass { pass } => self.ears.drop_pass(pass),
                 Action::StartReply { reply, words } => self.start_reply(reply, &words),
                 Action::Release { reply } => {
+                    self.line.happened(Happening::ReplyBegins { reply });
                     self.reply.iter_mut().filter(|r| r.id == reply).for_each(ReplyMaker::permit);
                     self.playout.release(reply);
                 }
@@ -364,6 +410,7 @@ impl Call {
                     Metrics::withdrawn(self.reply.as_ref().map_or(0, ReplyMaker::tokens_seen));
                     // A tool that ran has run, whatever becomes of the reply.
                     self.keep_exchange(reply);
+                    self.tell_cut(reply, &Heard::nothing());
                     self.drop_reply(reply);
                     self.playout.withdraw(reply);
                 }
@@ -371,11 +418,13 @@ impl Call {
                 Action::Reopen { turn } => {
                     tracing::debug!(call = %self.id, turn = turn.0, "the turn goes on");
                     self.history.reopen();
+                    self.line.happened(Happening::Reopened);
                     self.ears.sound.reopen();
                 }
                 Action::Discard => {
                     self.ears.sound.discard();
                     self.ears.turn_over();
+                    self.line.happened(Happening::Discarded);
                     self.tell(&Event::Partial { text: "" });
                 }
                 Action::Duck => self.playout.duck(),
@@ -389,6 +438,7 @@ impl Call {
                 Action::Backchannel => self.confirm(),
                 Action::Hush => self.playout.hush(),
                 Action::AskIfThere { reply } => self.ask_if_there(reply),
+                Action::Answer { reply } => self.answer(reply),
                 Action::HangUp(why) => self.hang_up(why),
                 Action::Show(state) => self.tell(&Event::Turn { state }),
             }
@@ -398,7 +448,8 @@ impl Call {
     fn start_reply(&mut self, id: ReplyId, words: &Private<String>) {
         self.record.tools = ToolWait::None;
         self.playout.begin(id);
-        self.reply = Some(ReplyMaker::start(id, &self.engines, self.prompt(words)));
+        let manner = self.manner();
+        self.reply = Some(ReplyMaker::start(id, &self.engines, self.prompt(words), manner));
     }
 
     /// The reply is late: says something short before it, if the voice has clips yet.
@@ -427,6 +478,7 @@ impl Call {
     }
 
     fn ask_if_there(&mut self, id: ReplyId) {
+        self.line.happened(Happening::ReplyBegins { reply: id });
         self.playout.begin(id);
         self.playout.release(id);
         let text = still_there(self.record.language.unwrap_or(self.settings.language));
@@ -440,23 +492,13 @@ impl Call {
         self.record.over = true;
     }
 
-    fn prompt(&self, words: &Private<String>) -> Prompt {
-        Prompt {
-            call: self.id,
-            messages: self.history.prompt_with(words.reveal()),
-            offer: self.engines.tools.offer(),
-            max_tokens: self.settings.max_tokens,
-            temperature: self.settings.temperature,
-        }
-    }
-
     fn drop_reply(&mut self, id: ReplyId) {
         let Some(reply) = self.reply.take_if(|reply| reply.id == id) else { return };
         tracing::debug!(call = %self.id, tokens = reply.tokens_seen(), "a reply is dropped");
     }
 
     /// What tools did for a reply stays in the history.
-    fn keep_exchange(&mut self, id: ReplyId) {
+    pub(super) fn keep_exchange(&mut self, id: ReplyId) {
         if let Some(reply) = self.reply.as_mut().filter(|reply| reply.id == id) {
             self.history.exchange(id, reply.take_exchange());
         }
@@ -466,7 +508,8 @@ impl Call {
         let now = self.clock.now();
         self.record.clock.pass(Milestone::Committed, now);
         self.record.turn = Some(turn);
-        self.history.user(words.reveal());
+        let key = self.history.user(words.reveal());
+        self.line.happened(Happening::Committed { turn, words: words.reveal(), key });
         self.ears.sound.commit();
         self.ears.turn_over();
         self.tell(&Event::Final { turn_id: turn, text: words.reveal() });
@@ -475,34 +518,40 @@ impl Call {
     /// The person interrupts: what was heard stays in the history, and the clients are told.
     fn stop(&mut self, id: ReplyId) {
         self.keep_exchange(id);
-        self.drop_reply(id);
-        let Some(heard) = self.playout.stop(id) else { return };
+        let unheard = u64::from(self.record.ahead) * SLOT_SAMPLES as u64;
+        let Some(heard) = self.playout.stop(id, unheard) else { return self.drop_reply(id) };
         Metrics::interrupted();
-        if !heard.text.reveal().is_empty() {
+        if !heard.text.reveal().is_empty() && !self.is_apart() {
             self.history.assistant(id, heard.text.reveal());
         }
+        self.tell_cut(id, &heard);
+        self.drop_reply(id);
         let event =
             Event::Cut { reply_id: id, heard_text: heard.text.reveal(), rtp_at: heard.rtp_at };
         self.tell(&event);
     }
 
-    fn tell(&self, event: &Event<'_>) {
-        self.leg.send_text(event.to_json());
+    pub(super) fn tell(&mut self, event: &Event<'_>) {
+        self.line.tell(event);
     }
 
-    fn tell_ready(&self) {
-        self.tell(&Event::Ready {
+    fn tell_ready(&mut self) {
+        let (voice, brain) = (self.engines.voice.name(), self.engines.llm.name());
+        self.line.tell(&Event::Ready {
             call_id: self.id,
-            voice: &self.engines.voice.name(),
-            brain: &self.engines.llm.name(),
+            voice: &voice,
+            brain: &brain,
             language: self.settings.language,
             session_id: self.history.session(),
         });
         self.tell(&Event::Turn { state: State::Listening });
     }
 
-    fn tell_words(&self, reply_id: ReplyId, sentence: &Sentence, rtp_start: u32) {
+    fn tell_words(&mut self, reply_id: ReplyId, sentence: &Sentence, rtp_start: u32) {
         let text = sentence.text.reveal();
+        let ends = sentence.words.iter();
+        let ends = ends.map(|word| (word.samples.end as u64 / 48, word.text.end)).collect();
+        self.line.happened(Happening::Sentence { text, words: ends });
         let words = sentence.words.iter().map(|word| Word {
             text: &text[word.text.clone()],
             start: word.samples.start as u64,
@@ -534,8 +583,12 @@ impl Call {
     /// Frees what others hold for this call.
     async fn end(self) {
         self.engines.llm.forget(self.id);
-        self.leg.close().await;
+        self.line.leg.close().await;
     }
+}
+
+fn millis(at: At) -> u64 {
+    u64::try_from(at.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What EVA says after a long silence.

@@ -56,6 +56,11 @@ impl TurnSound {
         self.open.get_or_insert(onset.saturating_sub(LEAD_IN).max(self.base));
     }
 
+    /// A turn begins at exactly this sample.
+    pub(super) fn open_at(&mut self, sample: u64) {
+        self.open = Some(sample.max(self.base));
+    }
+
     /// The open turn is committed; it can be reopened until the next one is.
     pub(super) fn commit(&mut self) {
         self.last = self.open.take().or(self.last);

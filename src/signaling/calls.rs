@@ -2,14 +2,14 @@
 
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, Query, State};
-use axum::http::{Extensions, StatusCode};
+use axum::http::StatusCode;
 use axum::routing::{delete, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 
-use super::sessions::{owner, session_id};
-use super::{ApiError, Service};
-use crate::gateway::{Invitation, Wishes};
+use super::sessions::session_id;
+use super::{ApiError, Caller, Service};
+use crate::gateway::Wishes;
 use crate::ids::{CallId, SessionId};
 
 pub(super) fn routes() -> Router<Service> {
@@ -47,8 +47,8 @@ pub(super) struct Answer {
 
 pub(super) async fn offer(
     State(service): State<Service>,
+    caller: Caller,
     Query(address): Query<InAddress>,
-    extensions: Extensions,
     body: Result<Json<Offer>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Answer>), ApiError> {
     let Json(offer) = body?;
@@ -65,10 +65,9 @@ pub(super) async fn offer(
         voice,
         conversation: offer.conversation,
         session: offer.session_id.as_deref().map(session_id).transpose()?,
-        owner: owner(&extensions),
+        owner: caller.owner().to_owned(),
     };
-    let invitation = Invitation { offer_sdp: offer.sdp, wishes };
-    let admitted = service.gateway.admit(invitation).await?;
+    let admitted = service.admit(&caller, offer.sdp, wishes, None).await?;
     let answer = Answer {
         r#type: "answer",
         sdp: admitted.answer_sdp,

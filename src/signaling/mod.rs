@@ -3,24 +3,35 @@
 //! Routes, authorisation and limits. Owns the listening socket and its TLS; never touches media.
 //! What is asked of a call goes through [`crate::gateway::Gateway`].
 
-mod auth;
+pub mod address;
+pub mod auth;
 mod calls;
 mod errors;
+pub mod ice;
+mod layers;
+pub mod limits;
+pub mod origins;
 mod page;
+mod realtime;
+pub mod reload;
+pub mod server;
 mod sessions;
 mod status;
 pub mod tls;
 
-pub use auth::{Access, Scope};
+pub use auth::{Access, Caller, Scope, Scopes};
 pub use errors::ApiError;
 
 use std::sync::Arc;
 
-use axum::extract::DefaultBodyLimit;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, FromRequest, Request};
 use axum::{Router, middleware};
 use tower_http::compression::CompressionLayer;
 
-use crate::gateway::Gateway;
+use self::ice::IceServers;
+use crate::gateway::{Admitted, Gateway, Invitation, Wishes};
+use crate::realtime as protocol;
 
 /// The largest request body. A browser's offer has some 3-8 KiB; SDP with many candidates fits too.
 pub const BODY_LIMIT: usize = 64 * 1024;
@@ -32,13 +43,32 @@ pub struct Service {
     pub gateway: Arc<Gateway>,
     /// Who may call.
     pub access: Arc<Access>,
+    /// STUN and TURN servers that callers are told of.
+    pub ice: Arc<IceServers>,
+}
+
+impl Service {
+    /// Takes a caller's offer in, if the limits allow.
+    ///
+    /// # Errors
+    /// What stands against it.
+    pub async fn admit(
+        &self,
+        caller: &Caller,
+        offer_sdp: String,
+        wishes: Wishes,
+        realtime: Option<protocol::Config>,
+    ) -> Result<Admitted, ApiError> {
+        let ticket = Some(self.access.call_ticket(caller)?);
+        Ok(self.gateway.admit(Invitation { offer_sdp, wishes, realtime, ticket }).await?)
+    }
 }
 
 /// All routes.
 pub fn routes(service: Service) -> Router {
     let open = status::routes().merge(page::routes());
     let guarded = [
-        (Scope::Call, calls::routes()),
+        (Scope::Call, calls::routes().merge(ice::routes()).merge(realtime::routes())),
         (Scope::Chat, sessions::routes()),
         (Scope::Admin, status::admin_routes()),
     ];
@@ -46,10 +76,22 @@ pub fn routes(service: Service) -> Router {
         let layer = middleware::from_fn_with_state((service.clone(), scope), auth::guard);
         all.merge(routes.route_layer(layer))
     });
-    open.merge(guarded)
+    let all = open
+        .merge(guarded)
         .fallback(errors::no_such_page)
         .method_not_allowed_fallback(errors::wrong_method)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .layer(CompressionLayer::new())
-        .with_state(service)
+        .layer(CompressionLayer::new());
+    layers::before(all, &service).with_state(service)
+}
+
+/// Reads a JSON body; none at all reads as an empty object.
+async fn read_json<T: serde::de::DeserializeOwned>(request: Request) -> Result<T, ApiError> {
+    let body = Bytes::from_request(request, &()).await.map_err(|rejection| {
+        ApiError::new(rejection.status(), "bad_request", rejection.body_text())
+    })?;
+    let body: &[u8] = if body.is_empty() { b"{}" } else { &body };
+    serde_json::from_slice(body).map_err(|error| {
+        ApiError::bad_request("bad_request", format!("The request is not as expected: {error}."))
+    })
 }

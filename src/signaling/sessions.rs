@@ -2,14 +2,14 @@
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use axum::http::{Extensions, HeaderName, StatusCode, header};
+use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{ApiError, Service};
+use super::{ApiError, Caller, Service};
 use crate::ids::SessionId;
 use crate::storage::{Page, StorageError};
 
@@ -19,9 +19,14 @@ pub(super) fn routes() -> Router<Service> {
         .route("/sessions/{session_id}", get(export).delete(delete))
 }
 
-/// Whose sessions a request is about.
-pub(super) fn owner(_extensions: &Extensions) -> String {
-    String::new()
+/// Whose sessions a request is about. An ephemeral secret is one of many that stand for the same key:
+/// who holds it may go on with a session whose name it knows, and no more.
+fn owner(caller: &Caller) -> Result<&str, ApiError> {
+    if caller.is_ephemeral() {
+        let message = "Ephemeral secrets are for calls; ask about sessions with the key itself.";
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "needs_key", message));
+    }
+    Ok(caller.owner())
 }
 
 /// Reads the name of a session.
@@ -43,9 +48,13 @@ const NOT_TO_BE_KEPT: (HeaderName, &str) = (header::CACHE_CONTROL, "no-store");
 
 async fn list(
     State(service): State<Service>,
-    extensions: Extensions,
+    caller: Caller,
     paging: Result<Query<Paging>, QueryRejection>,
 ) -> Result<Response, ApiError> {
+    if !service.access.needs_key() && !caller.address().is_loopback() {
+        let message = "A gateway that is open to anybody lists nobody's sessions.";
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "needs_key", message));
+    }
     let Query(Paging { after, limit }) = paging.map_err(|rejection| {
         ApiError::bad_request(
             "bad_request",
@@ -58,18 +67,18 @@ async fn list(
     }
     let after = after.as_deref().map(session_id).transpose();
     let page = Page { after: after.map_err(|error| error.about("after"))?, limit };
-    let sessions = service.gateway.storage().sessions(&owner(&extensions), &page).await?;
+    let sessions = service.gateway.storage().sessions(owner(&caller)?, &page).await?;
     let list = json!({ "object": "list", "data": sessions.data, "has_more": sessions.has_more });
     Ok(([NOT_TO_BE_KEPT], Json(list)).into_response())
 }
 
 async fn export(
     State(service): State<Service>,
-    extensions: Extensions,
+    caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     let id = session_id(&id)?;
-    let export = service.gateway.storage().export(&owner(&extensions), &id).await?;
+    let export = service.gateway.storage().export(owner(&caller)?, &id).await?;
     let export = export.ok_or_else(unknown)?;
     // A long session takes a while to write.
     let body = tokio::task::spawn_blocking(move || export.json().to_string()).await;
@@ -80,11 +89,11 @@ async fn export(
 
 async fn delete(
     State(service): State<Service>,
-    extensions: Extensions,
+    caller: Caller,
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     let id = session_id(&id)?;
-    match service.gateway.storage().delete(&owner(&extensions), &id).await? {
+    match service.gateway.storage().delete(owner(&caller)?, &id).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(unknown()),
     }

@@ -92,6 +92,8 @@ pub struct Offer {
     pub tools: Arc<[ToolSpec]>,
     /// The model has called enough: it must answer in words now.
     pub words_only: bool,
+    /// The model must call one of them, if it can be made to.
+    pub must_call: bool,
 }
 
 impl Offer {

@@ -74,7 +74,8 @@ impl Pause {
             on_open_words: settings.wait_on_open_words,
             on_unfinished: settings.wait_on_unfinished,
         };
-        Verdict::CommitAt(confirmed + wait(clues, language, longest, pauses))
+        let wait = wait(clues, language, longest, pauses);
+        Verdict::CommitAt(confirmed + wait.max(settings.least_wait))
     }
 }
 

@@ -22,6 +22,8 @@ struct Reply {
     words: Private<String>,
     /// The committed turn it answers, which can be reopened until something is heard.
     turn: Option<TurnId>,
+    /// A client asked for it: the person's voice alone does not take it back.
+    asked: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +129,9 @@ impl TurnMachine {
                     self.late.sounds(&mut self.agenda);
                 }
             }
+            Input::Asked => self.answer(now),
+            Input::Cancelled => self.cancel(),
+            Input::Configured(settings) => self.settings = *settings,
             Input::Speaks { language } => self.settings.language = language,
             Input::ReplyEnded { reply } => self.ended(reply),
         }
@@ -178,8 +183,8 @@ impl TurnMachine {
         let id = reply.id;
         match reply.phase {
             ReplyPhase::Held => self.agenda.wake(Deadline::DropSpeculation, now + DOUBT),
-            ReplyPhase::Released => self.go_on(now, id),
-            ReplyPhase::Sounding => {
+            ReplyPhase::Released if !reply.asked => self.go_on(now, id),
+            ReplyPhase::Released | ReplyPhase::Sounding => {
                 if self.overlaps.begin(onset, &self.settings, &mut self.agenda) {
                     self.agenda.act(Action::Duck);
                 }
@@ -354,7 +359,13 @@ impl TurnMachine {
         }
         self.counts.replies += 1;
         let id = ReplyId(self.counts.replies);
-        self.reply = Some(Reply { id, phase: ReplyPhase::Held, words: words.clone(), turn: None });
+        self.reply = Some(Reply {
+            id,
+            phase: ReplyPhase::Held,
+            words: words.clone(),
+            turn: None,
+            asked: false,
+        });
         self.agenda.act(Action::StartReply { reply: id, words: words.clone() });
     }
 
@@ -368,7 +379,9 @@ impl TurnMachine {
     }
 
     fn commit(&mut self, now: At, words: Private<String>) {
-        self.hold_reply(&words);
+        if self.settings.endpointing.respond {
+            self.hold_reply(&words);
+        }
         self.agenda.cancel(&[Deadline::CommitTurn, Deadline::DropSpeculation]);
         if let Floor::Pausing(pause) = std::mem::take(&mut self.floor) {
             self.pauses.turn_ended(pause.last_voiced);
@@ -380,7 +393,7 @@ impl TurnMachine {
         self.counts.turns += 1;
         let turn = TurnId(self.counts.turns);
         self.agenda.act(Action::Commit { turn, words });
-        if let Some(reply) = &mut self.reply {
+        if let Some(reply) = self.reply.as_mut().filter(|reply| reply.phase == ReplyPhase::Held) {
             reply.phase = ReplyPhase::Released;
             reply.turn = Some(turn);
             self.agenda.act(Action::Release { reply: reply.id });
@@ -433,8 +446,10 @@ impl TurnMachine {
     fn stop(&mut self) {
         self.overlaps.end(&mut self.agenda);
         self.late.over(&mut self.agenda);
-        if let Some(reply) = self.reply.take() {
-            self.agenda.act(Action::Stop { reply: reply.id });
+        if let Some(Reply { id, phase, .. }) = self.reply.take() {
+            let heard = phase != ReplyPhase::Released;
+            let stop = Action::Stop { reply: id };
+            self.agenda.act(if heard { stop } else { Action::Withdraw { reply: id } });
         }
     }
 
@@ -461,8 +476,34 @@ impl TurnMachine {
         self.counts.replies += 1;
         let id = ReplyId(self.counts.replies);
         let words = Private::default();
-        self.reply = Some(Reply { id, phase: ReplyPhase::Released, words, turn: None });
+        self.reply =
+            Some(Reply { id, phase: ReplyPhase::Released, words, turn: None, asked: false });
         self.agenda.act(Action::AskIfThere { reply: id });
+    }
+
+    /// Starts the reply that a client asked for.
+    fn answer(&mut self, now: At) {
+        self.cancel();
+        self.counts.replies += 1;
+        let id = ReplyId(self.counts.replies);
+        let words = Private::default();
+        let phase = ReplyPhase::Released;
+        self.reply = Some(Reply { id, phase, words, turn: None, asked: true });
+        self.quiet.asked = false;
+        self.agenda.act(Action::Answer { reply: id });
+        self.late.expect(now, &self.settings, &mut self.agenda);
+    }
+
+    /// A client ends the reply in progress.
+    fn cancel(&mut self) {
+        match self.reply {
+            Some(Reply { id, phase: ReplyPhase::Held, .. }) => self.withdraw(id),
+            Some(_) => {
+                self.agenda.cancel(&[Deadline::DropSpeculation]);
+                self.stop();
+            }
+            None => {}
+        }
     }
 
     fn sounds(&mut self, id: ReplyId) {
@@ -494,9 +535,14 @@ impl TurnMachine {
         self.reply.as_ref().map(|reply| reply.phase)
     }
 
-    /// Whether the person hears the reply, or has heard some of it.
+    /// Whether the person hears the reply, has heard some of it, or a client waits for it: words must
+    /// interrupt it to end it.
     fn is_heard(&self) -> bool {
-        matches!(self.phase(), Some(ReplyPhase::Sounding | ReplyPhase::Suspended))
+        self.reply.as_ref().is_some_and(|reply| match reply.phase {
+            ReplyPhase::Held => false,
+            ReplyPhase::Released => reply.asked,
+            ReplyPhase::Sounding | ReplyPhase::Suspended => true,
+        })
     }
 
     fn set_phase(&mut self, phase: ReplyPhase) {

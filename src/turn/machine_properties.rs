@@ -30,6 +30,8 @@ enum Event {
     Waits,
     Flows,
     Ends,
+    Asked,
+    Cancelled,
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -57,6 +59,8 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::Waits),
         1 => Just(Event::Flows),
         2 => Just(Event::Ends),
+        1 => Just(Event::Asked),
+        1 => Just(Event::Cancelled),
     ]
 }
 
@@ -74,6 +78,8 @@ struct Call {
     reply: Option<(ReplyId, Gate)>,
     /// Something of the reply was heard.
     sounding: bool,
+    /// A client asked for the reply.
+    asked: bool,
     /// The reply wants to run a tool.
     tool: bool,
     tools_run: u32,
@@ -94,6 +100,10 @@ impl Call {
                 self.begin(*reply, Gate::Held);
             }
             Action::AskIfThere { reply } => self.begin(*reply, Gate::Open),
+            Action::Answer { reply } => {
+                self.begin(*reply, Gate::Open);
+                self.asked = true;
+            }
             Action::Commit { turn, words } => {
                 assert!(!words.reveal().is_empty(), "a turn without words");
                 self.committed += 1;
@@ -129,7 +139,7 @@ impl Call {
                 assert_eq!(self.reply, Some((*reply, Gate::Open)), "a filler for no late reply");
             }
             Action::Duck => {
-                assert!(self.sounding && !self.ducked);
+                assert!((self.sounding || self.asked) && !self.ducked);
                 self.ducked = true;
             }
             Action::Unduck => {
@@ -146,7 +156,7 @@ impl Call {
         assert!(reply.0 > self.newest, "an id used twice");
         self.newest = reply.0;
         self.reply = Some((reply, gate));
-        (self.sounding, self.tool) = (false, false);
+        (self.sounding, self.asked, self.tool) = (false, false, false);
     }
 
     fn gate(&mut self, reply: ReplyId, from: Gate, to: Gate) {
@@ -227,6 +237,8 @@ impl Play {
             Event::Partial(text) => self.tell(Input::PartialWords(heard(text))),
             Event::Failed => self.tell(Input::PassFailed { pass }),
             Event::Vote(probability) => self.tell(Input::EndOfTurn { pass, probability }),
+            Event::Asked => self.tell(Input::Asked),
+            Event::Cancelled => self.tell(Input::Cancelled),
             _ => self.of_reply(event),
         }
     }

@@ -557,3 +557,70 @@ fn a_cough_is_forgotten() {
     assert_eq!(done.last(), Some(&(500, Action::Discard)));
     assert_eq!(machine.poll_timeout().map(|(_, why)| why), Some(Deadline::AskIfThere));
 }
+
+#[test]
+fn a_reply_that_a_client_asks_for_survives_a_voice_and_gives_way_to_words() {
+    let mut machine = TurnMachine::new(Settings::default());
+    let asked = play(&mut machine, &[(0, Input::Asked)]);
+    assert_eq!(asked, [(0, Action::Answer { reply: ReplyId(1) })]);
+    let hum = play(
+        &mut machine,
+        &[
+            (200, Input::SpeechStarted { onset: ms(100) }),
+            (500, Input::SilenceHint),
+            (550, finally(1, "Mhm.")),
+            (700, Input::Paused { last_voiced: ms(500) }),
+            (710, Input::EndOfTurn { pass: PassId(1), probability: 0.9 }),
+        ],
+    );
+    let ends = |done: &[(u64, Action)]| {
+        done.iter()
+            .any(|(_, action)| matches!(action, Action::Withdraw { .. } | Action::Stop { .. }))
+    };
+    assert!(!ends(&hum), "a mhm is no reason to drop what a client asked for: {hum:?}");
+    let words = play(&mut machine, &question(1000, 2));
+    assert!(ends(&words), "words are: {words:?}");
+    assert!(words.contains(&(2200, Action::Release { reply: ReplyId(2) })));
+}
+
+#[test]
+fn a_client_ends_a_reply_in_every_phase_of_it() {
+    let mut machine = TurnMachine::new(Settings::default());
+    play(&mut machine, &question(0, 1)[..4]);
+    let held = play(&mut machine, &[(1160, Input::Cancelled)]);
+    assert_eq!(held, [(1160, Action::Withdraw { reply: ReplyId(1) })]);
+    let mut machine = TurnMachine::new(Settings::default());
+    let reply = ReplyId(1);
+    play(&mut machine, &[(0, Input::Asked), (100, Input::ReplySounds { reply })]);
+    let sounding = play(&mut machine, &[(200, Input::Cancelled), (300, Input::Cancelled)]);
+    assert_eq!(sounding, [(200, Action::Stop { reply })]);
+}
+
+#[test]
+fn turns_can_be_heard_without_being_answered() {
+    let mut settings = Settings::default();
+    settings.endpointing.respond = false;
+    let mut machine = TurnMachine::new(Settings::default());
+    machine.handle(ms(0), Input::Configured(Box::new(settings)));
+    let done = play(&mut machine, &question(0, 1));
+    let words = words("What time is it?");
+    assert_eq!(
+        done,
+        [
+            (1000, Action::StartPass { pass: PassId(1) }),
+            (1200, Action::Commit { turn: TurnId(1), words }),
+        ]
+    );
+}
+
+#[test]
+fn a_turn_can_be_ended_by_silence_alone() {
+    let mut settings = Settings::default();
+    settings.endpointing.least_wait = ms(300);
+    let mut machine = TurnMachine::new(settings);
+    let mut script = question(0, 1);
+    script.push((1600, Input::Cancelled));
+    let done = play(&mut machine, &script);
+    let at = done.iter().find(|(_, action)| matches!(action, Action::Commit { .. }));
+    assert_eq!(at.expect("a turn").0, 1500);
+}

@@ -140,6 +140,12 @@ pub enum Input {
         /// The language.
         language: Language,
     },
+    /// A client asks for a reply to the conversation as it stands; one in progress makes way.
+    Asked,
+    /// A client ends the reply in progress.
+    Cancelled,
+    /// The conversation goes on under other settings.
+    Configured(Box<Settings>),
     /// A reply has been played to its end.
     ReplyEnded {
         /// The reply.
@@ -231,6 +237,12 @@ pub enum Action {
     /// Nobody has spoken for long: ask whether the person is still there, as this reply.
     AskIfThere {
         /// The reply; it is released.
+        reply: ReplyId,
+    },
+    /// A client asked for it: start a reply to the conversation as it stands, as this one; it is
+    /// released.
+    Answer {
+        /// The reply.
         reply: ReplyId,
     },
     /// End the call.

@@ -48,6 +48,11 @@ pub struct Endpointing {
     /// How long the words wait for the vote.
     #[serde(rename = "vote_patience_ms", with = "millis")]
     pub vote_patience: Duration,
+    /// Whether a turn is answered at all; off, replies come only when a client asks for them.
+    pub respond: bool,
+    /// The shortest wait, counted from the pause, however finished the turn seems.
+    #[serde(rename = "least_wait_ms", with = "millis")]
+    pub least_wait: Duration,
     /// Whether replies are begun behind the gate before the turn is committed. Off: each reply
     /// comes later by the brain's own time, and no token is made in vain.
     pub speculate: bool,
@@ -61,6 +66,8 @@ impl Default for Endpointing {
             wait_on_open_words: Duration::from_millis(1000),
             wait_on_unfinished: Duration::from_millis(2500),
             vote_patience: Duration::from_millis(150),
+            respond: true,
+            least_wait: Duration::ZERO,
             speculate: true,
         }
     }

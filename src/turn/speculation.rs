@@ -38,7 +38,7 @@ impl Speculation {
 
     /// Whether to make replies before their turn is committed.
     pub(super) fn allowed(&self, settings: &Settings) -> bool {
-        settings.endpointing.speculate && self.slow == [false; 2]
+        settings.endpointing.respond && settings.endpointing.speculate && self.slow == [false; 2]
     }
 
     /// Whether to begin a reply to these words although the pause is not sure yet.

@@ -18,46 +18,62 @@ const scratch = mkdtempSync(join(tmpdir(), "eva-browser-"));
 export const screenshots = process.env.SCREENSHOTS || join(scratch, "screenshots");
 mkdirSync(screenshots, { recursive: true });
 
+/** What espeak-ng makes of `text`: its rate and 16-bit samples. */
+function spoken(text) {
+  const wav = execFileSync("espeak-ng", ["-v", "en-us", "-s", "150", "--stdout", text], { maxBuffer: 1 << 26 });
+  const start = wav.indexOf("data") + 8;
+  const count = Math.floor((wav.length - start) / 2);
+  return { rate: wav.readUInt32LE(24), samples: Int16Array.from({ length: count }, (_, i) => wav.readInt16LE(start + 2 * i)) };
+}
+
+/** Speech at another rate, 16-bit samples. */
+export function speech(text, rate = RATE) {
+  const { rate: from, samples } = spoken(text);
+  return Int16Array.from({ length: Math.floor((samples.length * rate) / from) }, (_, i) => {
+    const exact = (i * from) / rate;
+    const below = Math.min(Math.floor(exact), samples.length - 1);
+    const above = Math.min(below + 1, samples.length - 1);
+    return Math.round(samples[below] + (exact - below) * (samples[above] - samples[below]));
+  });
+}
+
 /** A file in which espeak-ng says `text`, 48 kHz mono, with silence around it. */
 export function microphoneFile(text, { lead = LEAD_S, tail = TAIL_S } = {}) {
-  const spoken = execFileSync("espeak-ng", ["-v", "en-us", "-s", "150", "--stdout", text], { maxBuffer: 1 << 26 });
-  const rate = spoken.readUInt32LE(24);
-  const start = spoken.indexOf("data") + 8;
-  const count = Math.floor((spoken.length - start) / 2);
-  const at = (index) => spoken.readInt16LE(start + 2 * Math.min(index, count - 1));
-  const length = Math.floor((count * RATE) / rate);
-  const total = Math.round(lead * RATE) + length + Math.round(tail * RATE);
-  const wav = Buffer.alloc(44 + 2 * total);
-  wav.write("RIFF", 0);
-  wav.writeUInt32LE(36 + 2 * total, 4);
-  wav.write("WAVEfmt ", 8);
-  wav.writeUInt32LE(16, 16);
-  wav.writeUInt16LE(1, 20);
-  wav.writeUInt16LE(1, 22);
-  wav.writeUInt32LE(RATE, 24);
-  wav.writeUInt32LE(2 * RATE, 28);
-  wav.writeUInt16LE(2, 32);
-  wav.writeUInt16LE(16, 34);
-  wav.write("data", 36);
-  wav.writeUInt32LE(2 * total, 40);
-  for (let i = 0; i < length; i += 1) {
-    const exact = (i * rate) / RATE;
-    const below = Math.floor(exact);
-    const value = at(below) + (exact - below) * (at(below + 1) - at(below));
-    wav.writeInt16LE(Math.round(value), 44 + 2 * (Math.round(lead * RATE) + i));
-  }
-  const file = join(scratch, `${text.replace(/\W+/g, "-").slice(0, 40)}.wav`);
-  writeFileSync(file, wav);
+  return conversationFile([{ after: lead, text }], tail);
+}
+
+/** A file in which espeak-ng says each text so many seconds after the one before has ended. */
+export function conversationFile(parts, tail = TAIL_S) {
+  const sounds = parts.flatMap(({ after, text }) => [new Int16Array(Math.round(after * RATE)), speech(text)]);
+  sounds.push(new Int16Array(Math.round(tail * RATE)));
+  const data = Buffer.concat(sounds.map((sound) => Buffer.from(sound.buffer, sound.byteOffset, sound.byteLength)));
+  const header = Buffer.alloc(44);
+  header.write("RIFF", 0);
+  header.writeUInt32LE(36 + data.length, 4);
+  header.write("WAVEfmt ", 8);
+  header.writeUInt32LE(16, 16);
+  header.writeUInt16LE(1, 20);
+  header.writeUInt16LE(1, 22);
+  header.writeUInt32LE(RATE, 24);
+  header.writeUInt32LE(2 * RATE, 28);
+  header.writeUInt16LE(2, 32);
+  header.writeUInt16LE(16, 34);
+  header.write("data", 36);
+  header.writeUInt32LE(data.length, 40);
+  const name = parts.map(({ text }) => text).join(" ").replace(/\W+/g, "-").slice(0, 60);
+  const file = join(scratch, `${name}.wav`);
+  writeFileSync(file, Buffer.concat([header, data]));
   return file;
 }
 
 /**
- * @param {{microphone?: string, allow?: boolean, args?: string[]}} options
- *   `microphone`: a file to play into it; `allow`: whether the person lets the page have it
+ * @param {{microphone?: string, allow?: boolean, args?: string[], program?: string}} options
+ *   `microphone`: a file to play into it; `allow`: whether the person lets the page have it;
+ *   `program`: what to start in place of Chromium itself
  */
-export function launch({ microphone, allow = true, args = [] } = {}) {
+export function launch({ microphone, allow = true, args = [], program } = {}) {
   return chromium.launch({
-    executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
+    executablePath: program ?? process.env.CHROMIUM ?? "/usr/bin/chromium",
     args: [
       "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
       "--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required",

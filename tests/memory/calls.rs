@@ -162,7 +162,7 @@ fn a_session_goes_on_after_the_gateway_was_killed_in_the_middle_of_a_turn() {
         assert!(gateway.end(), "eva ends well");
         let url = eva_voice::storage::DatabaseUrl::Sqlite(database.clone());
         let storage = eva_voice::storage::Storage::open(&url, Default::default()).await.unwrap();
-        let turns = storage.load("", &crate::stored::session("last")).await.unwrap();
+        let turns = storage.load("anybody", &crate::stored::session("last")).await.unwrap();
         assert_eq!(turns.len(), 1);
     });
 }

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::private::Private;
 use crate::thinking::tools::{Outcome, Toolbox};
-use crate::thinking::{Llm, LlmEvent, Message, Prompt, ToolCall, Usage};
+use crate::thinking::{Llm, LlmEvent, Message, Prompt, ToolCall, ToolSpec, Usage};
 
 /// Rounds of calls in one reply; then the model must answer in words.
 const MOST_ROUNDS: u32 = 3;
@@ -54,8 +54,20 @@ pub(super) struct Rounds {
     calls: Vec<(ToolCall, Option<Private<String>>)>,
     started: bool,
     running: FuturesUnordered<Pin<Box<dyn Future<Output = Ended> + Send>>>,
-    /// Tokens of earlier rounds, and of this one so far.
-    tokens: (u32, u32),
+    /// Tokens of earlier rounds, and those written in this one so far.
+    tokens: (Usage, u32),
+    handed: Handed,
+}
+
+/// Tools that the client runs, and what the model calls of them.
+#[derive(Default)]
+struct Handed {
+    tools: Arc<[ToolSpec]>,
+    calls: Vec<ToolCall>,
+    /// The client was told.
+    told: bool,
+    /// They are among the messages of a round.
+    kept: bool,
 }
 
 impl Rounds {
@@ -71,8 +83,15 @@ impl Rounds {
             calls: Vec::new(),
             started: false,
             running: FuturesUnordered::new(),
-            tokens: (0, 0),
+            tokens: (Usage::default(), 0),
+            handed: Handed::default(),
         }
+    }
+
+    /// The same with tools that the client runs: a call of one ends the reply.
+    pub(super) fn handing_over(mut self, tools: Arc<[ToolSpec]>) -> Self {
+        self.handed.tools = tools;
+        self
     }
 
     /// Asks the model for this round.
@@ -92,7 +111,10 @@ impl Rounds {
 
     /// The model calls a tool; ignored if it may not.
     pub(super) fn call(&mut self, call: ToolCall) {
-        if self.prompt.offer.is_open() {
+        let named = |tool: &ToolSpec| tool.name == call.name;
+        if self.prompt.offer.is_open() && self.handed.tools.iter().any(named) {
+            self.handed.calls.push(call);
+        } else if self.prompt.offer.is_open() {
             let result = self.calls.len() >= MOST_CALLS;
             let result = result.then(|| Private::new(TOO_MANY.to_owned()));
             self.calls.push((call, result));
@@ -111,27 +133,55 @@ impl Rounds {
 
     /// The model has written this round to its end.
     pub(super) fn count_round(&mut self, usage: Usage) {
-        self.tokens = (self.tokens.0 + usage.completion_tokens.max(self.tokens.1), 0);
+        let (spent, written) = &mut self.tokens;
+        spent.prompt_tokens += usage.prompt_tokens;
+        spent.cached_tokens += usage.cached_tokens;
+        spent.completion_tokens += usage.completion_tokens.max(*written);
+        *written = 0;
     }
 
     /// Tokens the model wrote so far.
     pub(super) fn tokens(&self) -> u32 {
-        self.tokens.0 + self.tokens.1
+        self.tokens.0.completion_tokens + self.tokens.1
+    }
+
+    /// What all rounds have cost so far.
+    pub(super) fn usage(&self) -> Usage {
+        Usage { completion_tokens: self.tokens(), ..self.tokens.0 }
     }
 
     /// The model failed: what it called in this round is not run.
     pub(super) fn give_up(&mut self) {
         self.calls.clear();
+        self.handed.calls.clear();
     }
 
     /// Whether tools run, or wait for the permission.
     pub(super) fn is_open(&self) -> bool {
-        !self.calls.is_empty()
+        !self.calls.is_empty() || !self.handed.calls.is_empty() && !self.handed.told
+    }
+
+    /// Whether the client runs some of what the model called.
+    pub(super) fn has_handed_over(&self) -> bool {
+        !self.handed.calls.is_empty()
+    }
+
+    /// What the client is to run, once, when it may be.
+    pub(super) fn hand_over(&mut self) -> Option<Vec<ToolCall>> {
+        let may = self.permitted && self.calls.is_empty();
+        let Handed { calls, told, .. } = &mut self.handed;
+        if !may || calls.is_empty() || std::mem::replace(told, true) {
+            return None;
+        }
+        Some(calls.clone())
     }
 
     /// Whether the model has said nothing to the results of its tools.
     pub(super) fn is_speechless(&self) -> bool {
-        self.done > 0 && self.said.is_empty() && self.calls.is_empty()
+        self.done > 0
+            && self.said.is_empty()
+            && self.calls.is_empty()
+            && self.handed.calls.is_empty()
     }
 
     /// Starts this round's tools if they may run and do not yet; the names of those that run.
@@ -173,9 +223,15 @@ impl Rounds {
         self.calls[ended.call].1 = Some(ended.text.clone());
     }
 
-    /// Closes the round if every call has its result; true if the model is to be asked again.
+    /// Closes the round if every call has its result; true if the model is to be asked again: not if
+    /// the client runs some of them.
     pub(super) fn close(&mut self) -> bool {
         if !self.started || self.calls.iter().any(|(_, result)| result.is_none()) {
+            return false;
+        }
+        if !self.handed.calls.is_empty() {
+            let messages = self.round();
+            self.exchange.extend(messages);
             return false;
         }
         let messages = self.round();
@@ -190,7 +246,7 @@ impl Rounds {
     /// done something. Calls that never ran are not in it.
     pub(super) fn take_exchange(&mut self) -> Vec<Message> {
         let mut messages = std::mem::take(&mut self.exchange);
-        if self.started {
+        if self.started || self.handed.told && !self.handed.kept {
             self.running.clear();
             messages.extend(self.round());
         }
@@ -207,6 +263,11 @@ impl Rounds {
         let results: Vec<Message> = results
             .map(|(call, result)| Message::result(call, result.unwrap_or_else(cut_off)))
             .collect();
+        let handed = match std::mem::replace(&mut self.handed.kept, true) {
+            true => Vec::new(),
+            false => self.handed.calls.clone(),
+        };
+        let calls = calls.into_iter().chain(handed).collect();
         [Message::calling(said, calls)].into_iter().chain(results).collect()
     }
 }

@@ -12,12 +12,14 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::rounds::Rounds;
-use super::{Made, ReplyMaker};
+use super::{Made, Manner, ReplyMaker};
 use crate::ids::{CallId, ReplyId};
 use crate::private::Private;
 use crate::speaking::{SpeakError, Speech, SpokenChunk, Voice, WordSpan};
 use crate::thinking::tools::Toolbox;
-use crate::thinking::{EVENT_QUEUE, Llm, LlmEvent, Message, Offer, Prompt, Role, ToolCall, Usage};
+use crate::thinking::{
+    EVENT_QUEUE, Llm, LlmEvent, Message, Offer, Prompt, Role, ToolCall, ToolSpec, Usage,
+};
 
 /// Nothing in these tests takes longer.
 const LONG: Duration = Duration::from_secs(10);
@@ -128,15 +130,23 @@ async fn weather() -> (Arc<Weather>, Toolbox) {
 }
 
 fn make(toolbox: &Toolbox, rounds: &[&[Say]]) -> (ReplyMaker, Arc<Scripted>) {
+    make_in(toolbox, rounds, Manner::default())
+}
+
+fn make_in(toolbox: &Toolbox, rounds: &[&[Say]], manner: Manner) -> (ReplyMaker, Arc<Scripted>) {
     let llm = Arc::new(Scripted::default());
     *llm.rounds.lock().unwrap() = rounds.iter().map(|round| round.to_vec()).collect();
     let messages = vec![Message::new(Role::User, "How warm is it?")];
-    let offer = toolbox.offer();
+    let mut offer = toolbox.offer();
+    offer.tools = offer.tools.iter().chain(manner.handed_over.iter()).cloned().collect();
     let prompt =
         Prompt { call: CallId::random(), messages, offer, max_tokens: 100, temperature: 0. };
     let rounds = Rounds::new(llm.clone(), toolbox.clone(), prompt);
+    let rounds = rounds.handing_over(manner.handed_over);
     let tokens = rounds.ask();
-    (ReplyMaker::new(ReplyId(1), Arc::new(Beep), rounds, Some(tokens)), llm)
+    let mut reply = ReplyMaker::new(ReplyId(1), Arc::new(Beep), rounds, Some(tokens));
+    reply.written = manner.mute.then(String::new);
+    (reply, llm)
 }
 
 /// What is made until the end, in words.
@@ -146,6 +156,10 @@ async fn all_made(reply: &mut ReplyMaker) -> Vec<String> {
         match timeout(LONG, reply.next()).await.expect("the reply ends") {
             Made::Sound(sound) => {
                 all.extend(sound.sentence.map(|sentence| sentence.text.into_revealed()));
+            }
+            Made::Text(text) => all.push(text.into_revealed()),
+            Made::HandedOver(calls) => {
+                all.extend(calls.iter().map(|call| format!("the client runs {}", call.name)));
             }
             Made::ToolStarted { name } => all.push(format!("{name} starts")),
             Made::ToolEnded { name, ok, .. } => all.push(format!("{name} ends {ok}")),
@@ -289,4 +303,55 @@ async fn without_tools_nothing_is_called() {
     reply.permit();
     assert_eq!(all_made(&mut reply).await, ["Hello there."]);
     assert!(Offer::default().tools.is_empty() && reply.take_exchange().is_empty());
+}
+
+fn lamp() -> Arc<[ToolSpec]> {
+    let parameters = serde_json::json!({"type": "object"});
+    Arc::from([ToolSpec { name: "lamp".to_owned(), description: String::new(), parameters }])
+}
+
+const LAMP: Say = Say::Call("lamp", "{}");
+
+#[tokio::test]
+async fn what_the_client_runs_ends_the_reply_and_waits_for_its_release() {
+    let (seen, toolbox) = weather().await;
+    let manner = Manner { mute: false, handed_over: lamp() };
+    let (mut reply, llm) = make_in(&toolbox, &[&[Say::Text("One moment. "), LAMP]], manner);
+    while let Ok(made) = timeout(A_WHILE, reply.next()).await {
+        assert!(!matches!(made, Made::HandedOver(_) | Made::Finished), "{made:?}");
+    }
+    assert!(reply.take_exchange().is_empty(), "nobody was told");
+    reply.permit();
+    assert_eq!(all_made(&mut reply).await, ["the client runs lamp"]);
+    assert_eq!(llm.prompts.lock().unwrap().len(), 1, "the model is not asked again");
+    let messages = reply.take_exchange();
+    assert_eq!(messages.len(), 1);
+    assert_eq!(messages[0].calls[0].name, "lamp");
+    assert_eq!(messages[0].content.reveal(), "One moment.");
+    assert!(reply.take_exchange().is_empty(), "kept once");
+    assert_eq!(seen.asked.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn tools_of_both_sides_in_one_round_run_here_first() {
+    let (_, toolbox) = weather().await;
+    let manner = Manner { mute: false, handed_over: lamp() };
+    let (mut reply, llm) = make_in(&toolbox, &[&[PARIS, LAMP]], manner);
+    reply.permit();
+    let made = all_made(&mut reply).await;
+    assert_eq!(made, ["weather starts", "weather ends true", "the client runs lamp"]);
+    assert_eq!(llm.prompts.lock().unwrap().len(), 1);
+    let messages = reply.take_exchange();
+    assert_eq!(messages[0].calls.len(), 2);
+    assert_eq!(messages.len(), 2, "one result is known");
+}
+
+#[tokio::test]
+async fn a_reply_can_be_written_and_not_spoken() {
+    let manner = Manner { mute: true, ..Manner::default() };
+    let script: &[&[Say]] = &[&[Say::Text("Hello "), Say::Text("there.")]];
+    let (mut reply, _) = make_in(&Toolbox::default(), script, manner);
+    reply.permit();
+    assert_eq!(all_made(&mut reply).await, ["Hello ", "there."]);
+    assert_eq!(reply.written(), Some("Hello there."));
 }

@@ -343,7 +343,7 @@ fn listen_for_calls(
 
 #[test]
 fn tools_are_called_with_their_arguments_and_their_results_are_answered_from() {
-    let offer = Offer { tools: tools(), words_only: false };
+    let offer = Offer { tools: tools(), ..Offer::default() };
     let (mut called, mut answered, mut spoken) = (0, 0, 0);
     let questions = [
         ("What is the weather in Paris?", "get_weather", "Paris", "21 degrees, sunny", "21|sunny"),

@@ -63,7 +63,11 @@ impl Quirks {
         let messages = prompt.messages.iter().filter(|m| with_tools || m.role != Role::Tool);
         let messages = messages.map(|message| chat_message(message, with_tools));
         let offered = with_tools && !prompt.offer.tools.is_empty();
-        let none = offered && prompt.offer.words_only && !has(&self.no_tool_choice);
+        let choice = match (prompt.offer.words_only, prompt.offer.must_call) {
+            (true, _) => Some("none"),
+            (false, true) => Some("required"),
+            (false, false) => None,
+        };
         ChatRequest {
             model,
             messages: messages.collect(),
@@ -73,7 +77,7 @@ impl Quirks {
             max_completion_tokens: limit.filter(|_| new_limit),
             temperature: (!has(&self.no_temperature)).then_some(prompt.temperature),
             tools: prompt.offer.tools.iter().filter(|_| offered).map(tool).collect(),
-            tool_choice: none.then_some("none"),
+            tool_choice: choice.filter(|_| offered && !has(&self.no_tool_choice)),
         }
     }
 }

@@ -167,7 +167,7 @@ impl Toolbox {
 
     /// The same, for a prompt.
     pub fn offer(&self) -> Offer {
-        Offer { tools: self.specs(), words_only: false }
+        Offer { tools: self.specs(), ..Offer::default() }
     }
 
     fn note_specs(&self) {
