@@ -77,9 +77,9 @@ test_needs() {
   want npm npm
   want espeak-ng espeak-ng
   want sox sox
-  have initdb || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || packages+=(postgresql)
   want turnserver coturn
   want ip iproute2
+  have initdb || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || packages+=(postgresql)
   [[ -d /usr/share/asterisk/sounds/en_US_f_Allison ]] || packages+=(asterisk-core-sounds-en-wav)
   [[ -d /usr/share/asterisk/sounds/fr_CA_f_June ]] || packages+=(asterisk-core-sounds-fr-wav)
   apt_install

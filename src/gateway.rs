@@ -158,14 +158,14 @@ impl Gateway {
             self.follow(&mut wishes, config);
         }
         let prepared = self.prepare(&wishes).await?;
-        let session = realtime.map(|config| self.session(&prepared, Carrier::DataChannel, config));
+        let protocol = realtime.map(|config| self.session(&prepared, Carrier::DataChannel, config));
+        let session = prepared.settings.memory.as_ref().map(|memory| memory.session.clone());
         let (leg, answer_sdp) = self.endpoint.answer(&offer_sdp).await.map_err(refusal)?;
         if let Some(ticket) = &ticket {
             ticket.follow(leg.was_connected());
         }
-        let kept = prepared.settings.memory.as_ref().map(|memory| memory.session.clone());
-        let call_id = self.begin(prepared, Leg::Web(leg), session, ticket);
-        Ok(Admitted { call_id, answer_sdp, session: kept })
+        let call_id = self.begin(prepared, Leg::Web(leg), protocol, ticket);
+        Ok(Admitted { call_id, answer_sdp, session })
     }
 
     /// Starts a call over a WebSocket, whose client speaks OpenAI's Realtime protocol.

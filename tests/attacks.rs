@@ -51,11 +51,11 @@ impl Fortress {
         let access = Arc::new(Access::with_keys(keys).limited(&Limits::for_places(PLACES)));
         let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let config = GatewayConfig {
+            storage: eva_voice::storage::Storage::off(),
             rtc: RtcConfig { tcp: Some(anywhere), ..RtcConfig::new(anywhere) },
             max_calls: PLACES,
             call: CallSettings::default(),
             multilingual: false,
-            storage: eva_voice::storage::Storage::off(),
         };
         let gateway = Gateway::start(config, engines()).await.expect("a gateway");
         let listener = std::net::TcpListener::bind(anywhere).expect("a port");

@@ -224,23 +224,25 @@ async fn serve(args: Args, access: Access) -> anyhow::Result<ExitCode> {
     let access = Arc::new(access);
     let service = Service { gateway: gateway.clone(), access: access.clone(), ice: Arc::new(ice) };
     let handle = Handle::new();
+    let notes = |page: &str, certificate: Option<&tls::Certificate>| {
+        announce(&gateway, &args, &access, page, certificate);
+        println!("  {kept}");
+    };
     tokio::spawn(shut_down_on_signal(gateway.clone(), handle.clone()));
     let renewal = if address.ip().is_loopback() {
-        announce(&gateway, &args, &access, &format!("http://{address}/"), None);
-        println!("  {kept}");
+        notes(&format!("http://{address}/"), None);
         None
     } else {
         let certificate = tls::load_or_make(&args.certs, &own_addresses(address.ip()))?;
         access.set_strict_transport(!certificate.development);
         let page = format!("https://{}:{}/", reachable(address.ip()), address.port());
-        announce(&gateway, &args, &access, &page, Some(&certificate));
-        println!("  {kept}");
+        notes(&page, Some(&certificate));
         Some(tls::Renewal::new(&args.certs, &certificate))
     };
     let tls = renewal.as_ref().map(tls::Renewal::serving);
     let safety = args.safety.clone();
     let patience = safety.patience();
-    tokio::spawn(safety.keep_fresh(access, renewal));
+    tokio::spawn(safety.keep_fresh(access.clone(), renewal));
     server::serve(listener, service, tls, handle, patience).await?;
     gateway.shut_down().await;
     storage.close().await;

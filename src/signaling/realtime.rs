@@ -53,7 +53,7 @@ struct InAddress {
     voice: Option<String>,
     language: Option<String>,
     call_id: Option<String>,
-    /// The conversation to go on with (docs/api/memory.md).
+    /// What was said in this session before is remembered.
     session_id: Option<String>,
     /// Whether EVA's own events are sent as well.
     #[serde(default)]
@@ -238,9 +238,8 @@ async fn socket(
         return Err(ApiError::bad_request("not_supported", message).about("call_id"));
     }
     let config = address.config(service.access.session_of(&caller), None)?;
-    let wishes = address.wishes(&caller)?;
     let ticket = service.access.call_ticket(&caller)?;
-    let (id, ends) = service.gateway.admit_socket(wishes, config, ticket).await?;
+    let (id, ends) = service.gateway.admit_socket(address.wishes(&caller)?, config, ticket).await?;
     Ok(upgrade
         .protocols(["realtime"])
         .max_message_size(LARGEST_EVENT)
