@@ -3,6 +3,10 @@
 //! In: a [`GatewayConfig`], invitations from `signaling/`. Out: calls, each a task of its own. Owns the
 //! engines, the media endpoint and the table of calls; holds no state of a call beyond its handle.
 
+mod connections;
+
+pub use connections::Playing;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -15,7 +19,7 @@ use crate::call::{self, CallSettings, Engines, Tongue};
 use crate::ids::CallId;
 use crate::language::Language;
 use crate::observability::Metrics;
-use crate::rtc::{RtcConfig, RtcEndpoint, RtcError, WebLeg};
+use crate::rtc::{Flow, LegHandle, RtcConfig, RtcEndpoint, RtcError, WebLeg};
 use crate::speaking::clips::Clips;
 use crate::speaking::{SpecError, Voice, VoiceSpec};
 use crate::turn;
@@ -77,6 +81,20 @@ pub enum Refusal {
     /// The conversation cannot be set up like that.
     #[error("{0}")]
     Conversation(#[from] turn::SettingsError),
+    /// The call is over, or never was.
+    #[error("There is no such call; it may have ended already.")]
+    UnknownCall,
+    /// The player is gone, or never was.
+    #[error("There is no such player; it may have ended already.")]
+    UnknownPlayer,
+    /// All places of a call's players are taken.
+    #[error("{message}.")]
+    TooManyPlayers {
+        /// How many there may be.
+        message: String,
+        /// When to try again, seconds.
+        retry_after_s: u32,
+    },
     /// The media side failed.
     #[error(
         "The call could not be set up ({0}); try again, and look at the gateway's log if it goes on."
@@ -114,6 +132,8 @@ pub struct Gateway {
     engines: Engines,
     config: GatewayConfig,
     calls: Arc<DashMap<CallId, CancellationToken>>,
+    /// What can be asked of the calls' connections.
+    legs: Arc<DashMap<CallId, LegHandle>>,
     tasks: TaskTracker,
     closing: AtomicBool,
     started: Instant,
@@ -129,6 +149,7 @@ impl Gateway {
             engines,
             config,
             calls: Arc::default(),
+            legs: Arc::default(),
             tasks: TaskTracker::new(),
             closing: AtomicBool::new(false),
             started: Instant::now(),
@@ -138,11 +159,7 @@ impl Gateway {
 
     /// Answers an offer and starts the call.
     pub async fn admit(&self, invitation: Invitation) -> Result<Admitted, Refusal> {
-        let prepared = self.prepare(&invitation.wishes).await?;
-        let (leg, answer_sdp) =
-            self.endpoint.answer(&invitation.offer_sdp).await.map_err(refusal)?;
-        let call_id = self.begin(prepared, leg);
-        Ok(Admitted { call_id, answer_sdp })
+        self.admit_as(invitation, Flow::Both).await
     }
 
     /// Takes a place, and gets ready what the call wants.
@@ -160,6 +177,9 @@ impl Gateway {
     fn begin(&self, prepared: Prepared, leg: WebLeg) -> CallId {
         let Prepared { place, engines, settings } = prepared;
         let id = place.id;
+        if let Some(handle) = leg.handle() {
+            self.legs.insert(id, handle);
+        }
         self.tasks.spawn(async move {
             call::run(id, leg, engines, settings, place.ended.clone()).await;
             drop(place);
@@ -242,7 +262,7 @@ impl Gateway {
         let id = CallId::random();
         let ended = CancellationToken::new();
         self.calls.insert(id, ended.clone());
-        let place = Place { id, ended, calls: self.calls.clone() };
+        let place = Place { id, ended, calls: self.calls.clone(), legs: self.legs.clone() };
         if self.calls.len() > self.config.max_calls {
             Metrics::call_refused("busy");
             return Err(Refusal::Busy { retry_after_s: 5 });
@@ -328,10 +348,12 @@ struct Place {
     id: CallId,
     ended: CancellationToken,
     calls: Arc<DashMap<CallId, CancellationToken>>,
+    legs: Arc<DashMap<CallId, LegHandle>>,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
+        self.legs.remove(&self.id);
         self.calls.remove(&self.id);
         Metrics::call_ended(self.calls.len());
     }
@@ -358,6 +380,9 @@ fn voice_refusal(error: VoiceError) -> Refusal {
 }
 
 fn refusal(error: RtcError) -> Refusal {
+    if let Some(refusal) = connections::of_connection(&error) {
+        return refusal;
+    }
     if matches!(error, RtcError::BadOffer(_) | RtcError::NoAudio) {
         Metrics::call_refused("bad_offer");
         Refusal::BadOffer(error.to_string())

@@ -8,8 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rand::Rng;
-use rand::distr::Alphanumeric;
 use rtc::ice::mdns::MulticastDnsMode;
 use rtc::interceptor::Slot;
 use rtc::media_stream::MediaStreamTrack;
@@ -28,6 +26,7 @@ use webrtc::peer_connection::{
 };
 
 use super::CloseReason;
+use super::ice::IceCredentials;
 use super::inbox::Inbox;
 use super::tap::{SLOT, Tap};
 
@@ -44,23 +43,6 @@ const CHANNELS: usize = 8;
 const OPUS_FMTP: &str = "minptime=10;useinbandfec=1";
 /// The payload type we offer Opus under, the customary one. Answers keep the offer's.
 const OPUS_PAYLOAD_TYPE: u8 = 111;
-
-/// The name and password of one side of ICE (RFC 8445 section 5.3), fixed before the connection
-/// exists so that packets can be sorted from the first on.
-pub(super) struct IceCredentials {
-    pub(super) ufrag: String,
-    pub(super) password: String,
-}
-
-impl IceCredentials {
-    pub(super) fn random() -> Self {
-        let mut random = rand::rng();
-        let mut text = |length| -> String {
-            (&mut random).sample_iter(Alphanumeric).take(length).map(char::from).collect()
-        };
-        Self { ufrag: text(12), password: text(32) }
-    }
-}
 
 /// Data channels the far side has opened.
 pub(super) type Channels = mpsc::Receiver<Arc<dyn DataChannel>>;

@@ -7,7 +7,8 @@
 //! better path when it finds one, a telephone from Wi-Fi to the mobile network, a NAT to another
 //! port, a client from UDP to TCP. So the library sees one peer, [`PEER`], that never moves, and
 //! the [`CallPort`] answers connectivity checks itself and follows the caller: onto the path its
-//! media comes by, or, while there is none, the one it nominates (RFC 8445 section 7.3.1.5).
+//! media comes by, or, while there is none, the one it nominates (RFC 8445 section 7.3.1.5). When
+//! ICE is restarted, `ice` writes checks over, and the library sees one session that never ends.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -15,14 +16,11 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use rtc::crypto::{CryptoError, HmacAlgorithm, Mac, RTCCryptoProvider};
-use rtc::stun::fingerprint::FINGERPRINT;
-use rtc::stun::integrity::MessageIntegrity;
-use rtc::stun::message::{BINDING_SUCCESS, Message, TransactionId};
-use rtc::stun::xoraddr::XorMappedAddress;
+use rtc::crypto::{CryptoError, RTCCryptoProvider};
 use tokio_util::sync::CancellationToken;
 
 use super::Transport;
+use super::ice::{IceCredentials, IceSession, Sessions};
 use super::mux::{SharedUdp, locked};
 use super::stun::{BindingRequest, Packet};
 use super::tcp::TcpPath;
@@ -40,11 +38,7 @@ const IN_USE: Duration = Duration::from_secs(1);
 
 /// A call's paths and queue. Entered into the table of calls by `mux`.
 pub(super) struct CallPort {
-    pub(super) ufrag: String,
-    password: String,
-    crypto: Arc<dyn RTCCryptoProvider>,
-    /// HMAC-SHA1 keyed with the ICE password.
-    key: Mutex<Box<dyn Mac>>,
+    pub(super) sessions: Sessions,
     switch: Mutex<Switch>,
     waiting: Mutex<Waiting>,
     /// Ends the call's connections.
@@ -84,6 +78,8 @@ struct Path {
     key: PathKey,
     route: Route,
     heard: Instant,
+    /// The session of the last check that came by it.
+    session: Option<Arc<IceSession>>,
 }
 
 #[derive(Default)]
@@ -103,9 +99,16 @@ impl Switch {
     }
 
     /// Notes a proven request; the route to answer it by.
-    fn heard(&mut self, key: PathKey, nominates: bool, now: Instant) -> Option<Route> {
+    fn heard(
+        &mut self,
+        key: PathKey,
+        nominates: bool,
+        session: &Arc<IceSession>,
+        now: Instant,
+    ) -> Option<Route> {
         let path = self.path(key)?;
         path.heard = now;
+        path.session = Some(session.clone());
         let route = path.route.clone();
         let idle = self.carried.is_none_or(|at| now.saturating_duration_since(at) > IN_USE);
         if nominates && idle {
@@ -139,16 +142,11 @@ struct Waiting {
 
 impl CallPort {
     pub(super) fn new(
-        ufrag: &str,
-        password: &str,
+        ice: &IceCredentials,
         crypto: &Arc<dyn RTCCryptoProvider>,
     ) -> Result<Self, CryptoError> {
-        let key = crypto.crypto().new_hmac(HmacAlgorithm::Sha1, password.as_bytes())?;
         Ok(Self {
-            ufrag: ufrag.to_owned(),
-            password: password.to_owned(),
-            crypto: crypto.clone(),
-            key: Mutex::new(key),
+            sessions: Sessions::new(ice.clone(), crypto)?,
             switch: Mutex::default(),
             waiting: Mutex::default(),
             over: CancellationToken::new(),
@@ -157,9 +155,12 @@ impl CallPort {
 
     /// Whether `request` was made by someone who knows this call's ICE password.
     pub(super) fn proves(&self, request: &BindingRequest<'_>) -> bool {
-        let (proof, tag) = request.proof();
-        request.ufrag == self.ufrag
-            && locked(&self.key).verify(&[&proof.header, proof.attributes], tag).is_ok()
+        self.sessions.proven(request).is_some()
+    }
+
+    /// Whether the call has given up its place.
+    pub(super) fn is_closed(&self) -> bool {
+        self.over.is_cancelled()
     }
 
     /// Adds a path whose caller has proven itself. Returns the path that had to go for it.
@@ -181,7 +182,7 @@ impl CallPort {
             }
             gone.into_iter().for_each(|key| switch.remove(key));
         }
-        switch.paths.push(Path { key, route, heard: now });
+        switch.paths.push(Path { key, route, heard: now, session: None });
         switch.selected.get_or_insert(key);
         gone
     }
@@ -212,20 +213,11 @@ impl CallPort {
                     self.deliver(packet);
                 }
             }
-            Packet::Request(request) if self.proves(&request) => {
-                let mut switch = locked(&self.switch);
-                let Some(route) = switch.heard(key, request.nominates, now) else { return };
-                if request.nominates {
-                    switch.nomination = Some(packet.to_vec());
+            Packet::Request(request) => self.check(packet, &request, key, now),
+            Packet::Success(signed) => {
+                if let Some(packet) = self.sessions.success_for_library(packet, signed) {
+                    self.deliver(&packet);
                 }
-                drop(switch);
-                if let Some(answer) = self.answer(&request, key.peer) {
-                    route.send(&answer);
-                }
-                self.deliver(packet);
-            }
-            Packet::Success => {
-                self.deliver(packet);
                 // The library acts on a nomination only after its own check has succeeded, and
                 // would otherwise wait for the client to nominate again.
                 let nomination = locked(&self.switch).nomination.take();
@@ -233,27 +225,24 @@ impl CallPort {
                     self.deliver(&request);
                 }
             }
-            Packet::Request(_) | Packet::Other => {}
+            Packet::Other => {}
         }
     }
 
-    /// The answer to a connectivity check: where it came from, under our password.
-    fn answer(&self, request: &BindingRequest<'_>, peer: SocketAddr) -> Option<Vec<u8>> {
-        let mut answer = Message::new();
-        let integrity = MessageIntegrity::new_short_term_integrity_with_provider(
-            self.password.clone(),
-            self.crypto.crypto(),
-        );
-        answer
-            .build(&[
-                Box::new(TransactionId(request.transaction)),
-                Box::new(BINDING_SUCCESS),
-                Box::new(XorMappedAddress { ip: peer.ip().to_canonical(), port: peer.port() }),
-                Box::new(integrity),
-                Box::new(FINGERPRINT),
-            ])
-            .ok()?;
-        Some(answer.raw)
+    /// Answers a connectivity check and hands it on, if it is proven.
+    fn check(&self, packet: &[u8], request: &BindingRequest<'_>, key: PathKey, now: Instant) {
+        let Some(session) = self.sessions.proven(request) else { return };
+        let Some(packet) = self.sessions.check_for_library(packet, &session) else { return };
+        let mut switch = locked(&self.switch);
+        let Some(route) = switch.heard(key, request.nominates, &session, now) else { return };
+        if request.nominates {
+            switch.nomination = Some(packet.clone());
+        }
+        drop(switch);
+        if let Some(answer) = self.sessions.answer(&session, request, key.peer) {
+            route.send(&answer);
+        }
+        self.deliver(&packet);
     }
 
     fn deliver(&self, packet: &[u8]) {
@@ -278,10 +267,19 @@ impl CallPort {
         }
         let mut switch = locked(&self.switch);
         let selected = switch.selected;
-        let route = selected.and_then(|key| switch.path(key)).map(|path| path.route.clone());
+        let path = selected.and_then(|key| switch.path(key));
+        let Some((route, session)) = path.map(|path| (path.route.clone(), path.session.clone()))
+        else {
+            return;
+        };
         drop(switch);
-        if let Some(route) = route {
-            route.send(packet);
+        match session.filter(|session| !self.sessions.is_first(session)) {
+            Some(session) if packet.starts_with(&[0x00, 0x01]) => {
+                if let Some(check) = self.sessions.check_from_library(packet, &session) {
+                    route.send(&check);
+                }
+            }
+            _ => route.send(packet),
         }
     }
 
@@ -306,6 +304,7 @@ impl CallPort {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rtc::ice::tests::credentials;
     use crate::rtc::stun::tests::binding_request;
 
     const RTP: &[u8] = &[0x80, 111, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0xfc];
@@ -321,7 +320,7 @@ mod tests {
     impl Bench {
         fn new() -> Self {
             let crypto = rtc::crypto::default_provider().expect("a provider");
-            let port = CallPort::new("eva", PASSWORD, &crypto).expect("HMAC-SHA1");
+            let port = CallPort::new(&credentials("eva", PASSWORD), &crypto).expect("HMAC-SHA1");
             let gateway = SharedUdp::bind(([127, 0, 0, 1], 0).into()).expect("a free port");
             let socket = Arc::new(gateway);
             let bench = Self {

@@ -91,6 +91,12 @@ impl From<Refusal> for ApiError {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message)
                     .retry_after(retry_after_s)
             }
+            Refusal::UnknownCall => Self::new(StatusCode::NOT_FOUND, "unknown_call", message),
+            Refusal::UnknownPlayer => Self::new(StatusCode::NOT_FOUND, "unknown_player", message),
+            Refusal::TooManyPlayers { retry_after_s, .. } => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_players", message)
+                    .retry_after(retry_after_s)
+            }
             Refusal::BadOffer(_) => Self::new(StatusCode::BAD_REQUEST, "bad_offer", message),
             Refusal::Language(_) => Self::new(StatusCode::BAD_REQUEST, "bad_language", message),
             Refusal::Voice(_) => Self::new(StatusCode::BAD_REQUEST, "bad_voice", message),
