@@ -3,6 +3,8 @@
 //! In: ids and descriptions from `signaling/`. Out: answers. The connections belong to `rtc`; here are
 //! the handles of calls only, each gone with its call.
 
+use std::time::{Duration, Instant};
+
 use super::{Admitted, Gateway, Invitation, Refusal, refusal};
 use crate::ids::{CallId, PlayerId};
 use crate::rtc::{Flow, IceCredentials, IceFragment, LegHandle, RtcError};
@@ -51,6 +53,15 @@ impl Gateway {
     pub fn renegotiate(&self, call: CallId, offer_sdp: &str) -> Result<String, Refusal> {
         let leg = self.connection(call, None)?;
         self.endpoint.reanswer(&leg, offer_sdp).map_err(refusal)
+    }
+
+    /// Ends a call and waits until its place is free, or a second has passed.
+    pub async fn end(&self, call: CallId) {
+        self.hang_up(call);
+        let give_up = Instant::now() + Duration::from_secs(1);
+        while self.calls.contains_key(&call) && Instant::now() < give_up {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Lets a player listen to a call.

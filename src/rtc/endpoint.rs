@@ -158,7 +158,7 @@ impl RtcEndpoint {
         seat: Option<Seat>,
     ) -> Result<(WebLeg, String), RtcError> {
         let offer = Offer::read(offer_sdp)?;
-        let direction = wanted(flow, offer.direction)?;
+        let direction = wanted(flow, &offer)?;
         let ice = IceCredentials::random();
         let ssrc = rand::random();
         let inbox = Arc::new(Inbox::default());
@@ -259,17 +259,21 @@ impl RtcEndpoint {
 }
 
 /// The most we do on a connection, if the client offers its part of it.
-fn wanted(flow: Flow, offered: Direction) -> Result<Direction, RtcError> {
-    let (ours, fits, reason) = match flow {
+fn wanted(flow: Flow, offer: &Offer) -> Result<Direction, RtcError> {
+    let (ours, reason) = match flow {
         Flow::Both => return Ok(Direction::SendRecv),
-        Flow::FromClient => {
-            (Direction::RecvOnly, offered.sends(), "its audio must be sendonly or sendrecv")
-        }
-        Flow::ToClient => {
-            (Direction::SendOnly, offered.receives(), "its audio must be recvonly or sendrecv")
-        }
+        // RFC 9725 section 4.4.2.
+        Flow::FromClient if offer.audio_sections > 1 => (None, "it has more than one audio track"),
+        Flow::FromClient => (
+            offer.direction.sends().then_some(Direction::RecvOnly),
+            "its audio must be sendonly or sendrecv",
+        ),
+        Flow::ToClient => (
+            offer.direction.receives().then_some(Direction::SendOnly),
+            "its audio must be recvonly or sendrecv",
+        ),
     };
-    if fits { Ok(ours) } else { Err(RtcError::BadOffer(reason.to_owned())) }
+    ours.ok_or_else(|| RtcError::BadOffer(reason.to_owned()))
 }
 
 /// Addresses of the interfaces that are up: no loopback (unless there is nothing else), no

@@ -17,7 +17,7 @@ pub enum FragmentError {
     #[error("this is not an SDP fragment: {0}")]
     Malformed(String),
     /// It is, but lacks what is needed.
-    #[error("the SDP fragment cannot be used: {0}")]
+    #[error("this SDP fragment cannot be used: {0}")]
     Unusable(&'static str),
 }
 

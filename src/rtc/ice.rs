@@ -222,7 +222,7 @@ impl Sessions {
         packet: &[u8],
         signed: Option<Signed<'_>>,
     ) -> Option<Vec<u8>> {
-        let signed = signed?;
+        let Some(signed) = signed else { return Some(packet.to_vec()) };
         let usable = locked(&self.usable);
         let proven = |session: &&Arc<IceSession>| {
             session.remote.get().is_some_and(|remote| remote.proves(&signed))

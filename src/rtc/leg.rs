@@ -66,7 +66,10 @@ impl WebLeg {
     /// The dialling side's part of an ICE restart: these are the credentials of both sides from now
     /// on. `false` where the WebRTC library has sockets of its own: on the dialling side over UDP.
     pub fn restart_ice(&self, local: IceCredentials, remote: IceCredentials) -> bool {
-        self.port.as_ref().is_some_and(|port| port.sessions.restart(local, remote).is_ok())
+        let Some(port) = &self.port else { return false };
+        let restarted = port.sessions.restart(local, remote).is_ok();
+        port.use_newest();
+        restarted
     }
 
     /// The sending side and the events, to be owned apart.
@@ -172,13 +175,15 @@ impl Parts {
         let handle = self.handle.clone();
         let dialled = self.line.as_ref().filter(|_| handle.is_none());
         let port = dialled.map(|line| line.port().clone());
-        tokio::spawn(Task { parts: self, commands: received }.run());
+        tokio::spawn(Task { parts: self, foreign: false, commands: received }.run());
         WebLeg { sender, events, handle, port }
     }
 }
 
 struct Task {
     parts: Parts,
+    /// The channel has another label than ours: only its end counts.
+    foreign: bool,
     commands: mpsc::Receiver<Command>,
 }
 
@@ -224,8 +229,9 @@ impl Task {
     /// Some reason if the leg is over.
     fn on_channel(&mut self, event: Option<DataChannelEvent>) -> Option<CloseReason> {
         match event {
+            Some(DataChannelEvent::OnOpen) if self.foreign => self.parts.inbox.channel_held(),
             Some(DataChannelEvent::OnOpen) => self.parts.inbox.channel_opened(),
-            Some(DataChannelEvent::OnMessage(message)) if message.is_string => {
+            Some(DataChannelEvent::OnMessage(message)) if message.is_string && !self.foreign => {
                 if let Ok(text) = String::from_utf8(message.data.to_vec()) {
                     self.parts.inbox.text(text);
                 }
@@ -238,9 +244,18 @@ impl Task {
 
     async fn on_new_channel(&mut self, channel: Arc<dyn DataChannel>) {
         let ours = channel.label().await.is_ok_and(|label| label == EVENTS_CHANNEL);
-        if ours && self.parts.channel.is_none() {
-            self.parts.channel = Some(channel);
-        } else {
+        let unwanted = match &self.parts.channel {
+            None => {
+                self.foreign = !ours;
+                self.parts.channel.replace(channel)
+            }
+            Some(_) if ours && self.foreign => {
+                self.foreign = false;
+                self.parts.channel.replace(channel)
+            }
+            Some(_) => Some(channel),
+        };
+        if let Some(channel) = unwanted {
             // Nobody would read it, and its messages would be kept.
             let _ = channel.close().await;
         }

@@ -51,7 +51,7 @@ pub use inbox::LegEvents;
 pub use leg::{LegSender, WebLeg};
 
 /// The label of the data channel that carries a call's events, opened by the client before its
-/// offer. Channels with other labels are ignored.
+/// offer. On a channel with another label nothing is read or said; its end ends the leg, too.
 pub const EVENTS_CHANNEL: &str = "oai-events";
 
 /// Log directives (as `tracing_subscriber::EnvFilter` reads them) that silence what the library

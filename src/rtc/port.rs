@@ -192,6 +192,13 @@ impl CallPort {
         locked(&self.switch).remove(key);
     }
 
+    /// From now on the library's checks leave under the newest session, on the dialling side: there
+    /// nobody else begins.
+    pub(super) fn use_newest(&self) {
+        let newest = self.sessions.current();
+        locked(&self.switch).paths.iter_mut().for_each(|path| path.session = Some(newest.clone()));
+    }
+
     /// A token for a connection of this call, which ends with the call.
     pub(super) fn connection_token(&self) -> CancellationToken {
         self.over.child_token()
@@ -451,5 +458,117 @@ mod tests {
             bench.receive(1, 0, RTP);
         }
         assert_eq!(bench.delivered().len(), WAITING_PACKETS);
+    }
+
+    /// A call whose ICE was restarted: "eva" became "eva again", and "them" "they".
+    fn restarted() -> Bench {
+        let bench = Bench::new();
+        let first = credentials("them", "the first password of theirs");
+        bench.port.sessions.set_remote(first).expect("HMAC-SHA1");
+        let ours = credentials("eva again", "another password");
+        let theirs = credentials("they", "the next password of theirs");
+        let gone = bench.port.sessions.restart(ours, theirs).expect("HMAC-SHA1");
+        assert_eq!(gone, None);
+        bench
+    }
+
+    fn message(packet: &[u8]) -> rtc::stun::message::Message {
+        let mut message = rtc::stun::message::Message::new();
+        message.unmarshal_binary(packet).expect("STUN");
+        message
+    }
+
+    /// The name in a packet, if its proof is right under `password` and its checksum is, too.
+    fn name_if_proven(packet: &[u8], password: &str) -> Option<String> {
+        use rtc::stun::attributes::ATTR_USERNAME;
+        use rtc::stun::fingerprint::FINGERPRINT;
+        let crypto = rtc::crypto::default_provider().expect("a provider");
+        let algorithm = rtc::crypto::HmacAlgorithm::Sha1;
+        let mut key = crypto.crypto().new_hmac(algorithm, password.as_bytes()).expect("HMAC-SHA1");
+        let signed = match Packet::of(packet) {
+            Packet::Request(request) => request.signed(),
+            Packet::Success(signed) => signed?,
+            _ => return None,
+        };
+        let (proof, tag) = signed.proof();
+        key.verify(&[&proof.header, proof.attributes], tag).ok()?;
+        let message = message(packet);
+        FINGERPRINT.check(&message).ok()?;
+        let (name, _) = message.attributes.get(ATTR_USERNAME);
+        Some(String::from_utf8(name.value).expect("text"))
+    }
+
+    #[tokio::test]
+    async fn after_a_restart_the_library_sees_the_checks_of_the_session_it_knows() {
+        let bench = restarted();
+        bench.receive(0, 0, &binding_request("eva again", "another password", true));
+        let answer = bench.sent_to(0).expect("an answer");
+        assert!(name_if_proven(&answer, "another password").is_some());
+        let [delivered] = bench.delivered().try_into().expect("one packet");
+        assert_eq!(name_if_proven(&delivered, PASSWORD).as_deref(), Some("eva:them"));
+        let nominates = rtc::stun::attributes::ATTR_USE_CANDIDATE;
+        assert!(message(&delivered).attributes.get(nominates).1, "what else it says is kept");
+    }
+
+    #[tokio::test]
+    async fn after_a_restart_the_librarys_checks_leave_under_the_session_the_caller_uses() {
+        let bench = restarted();
+        let check = binding_request("them", "the first password of theirs", false);
+        bench.request(0, 0, true);
+        bench.sent_to(0);
+        bench.port.send(&check);
+        assert_eq!(
+            bench.sent_to(0).as_deref(),
+            Some(&check[..]),
+            "the caller has not restarted yet"
+        );
+        bench.receive(100, 1, &binding_request("eva again", "another password", true));
+        bench.sent_to(1);
+        bench.port.send(&check);
+        let sent = bench.sent_to(1).expect("a check");
+        let name = name_if_proven(&sent, "the next password of theirs");
+        assert_eq!(name.as_deref(), Some("they:eva again"));
+        assert_eq!(message(&sent).transaction_id, message(&check).transaction_id);
+    }
+
+    #[tokio::test]
+    async fn answers_under_a_later_session_reach_the_library_and_forged_ones_do_not_become_true() {
+        let bench = restarted();
+        bench.request(0, 0, false);
+        bench.delivered();
+        let success = |password: &str| {
+            let mut packet = binding_request("nobody", password, false);
+            packet[0] = 1;
+            let sessions = Sessions::new(
+                credentials("them", password),
+                &rtc::crypto::default_provider().unwrap(),
+            );
+            let request = binding_request("them", password, false);
+            let request = BindingRequest::parse(&request).expect("a request");
+            let sessions = sessions.expect("HMAC-SHA1");
+            let peer = bench.key(0).peer;
+            sessions.answer(&sessions.current(), &request, peer).expect("an answer")
+        };
+        bench.receive(10, 0, &success("the next password of theirs"));
+        let [delivered] = bench.delivered().try_into().expect("one packet");
+        assert!(name_if_proven(&delivered, "the first password of theirs").is_some());
+        let forged = success("a guess");
+        bench.receive(20, 0, &forged);
+        assert_eq!(bench.delivered(), [forged], "left to the library to refuse");
+    }
+
+    #[tokio::test]
+    async fn sessions_before_the_last_restarts_still_work_and_the_oldest_goes() {
+        let bench = restarted();
+        for (number, expected) in [None, None, Some("eva")].into_iter().enumerate() {
+            let ours = credentials(&format!("eva {number}"), &format!("password {number}"));
+            let theirs = credentials("they", "the next password of theirs");
+            let gone = bench.port.sessions.restart(ours, theirs).expect("HMAC-SHA1");
+            assert_eq!(gone.as_deref(), expected);
+        }
+        bench.request(0, 0, true);
+        assert_eq!(bench.sent_to(0), None, "gone");
+        bench.receive(10, 0, &binding_request("eva again", "another password", true));
+        assert!(bench.sent_to(0).is_some());
     }
 }

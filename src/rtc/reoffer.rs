@@ -122,3 +122,75 @@ fn next_version(line: &str) -> String {
     }
     format!("o={}", fields.join(" "))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TRANSPORT: &str = "c=IN IP4 0.0.0.0\r\na=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuvwx\r\n\
+        a=fingerprint:sha-256 00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:\
+        00:00:00:00:00:00:00:00\r\na=rtcp-mux\r\n";
+
+    fn description(direction: &str, more: &str) -> String {
+        format!(
+            "v=0\r\no=- 7 2 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
+             m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n{TRANSPORT}a=mid:0\r\n{direction}\r\n\
+             a=rtpmap:111 opus/48000/2\r\n{more}"
+        )
+    }
+
+    fn agreed() -> Agreed {
+        let offer = Offer::read(&description("a=sendrecv", "")).expect("an offer");
+        let candidates = "a=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\na=end-of-candidates\r\n";
+        Agreed::new(&offer, description("a=sendrecv", candidates))
+    }
+
+    fn next(offer: &str) -> Result<Agreed, RtcError> {
+        agreed().next(&Offer::read(offer)?, 111)
+    }
+
+    #[test]
+    fn the_direction_follows_the_offer_and_the_version_goes_up() {
+        for (offered, answered, heard) in [
+            ("a=sendrecv", "a=sendrecv", true),
+            ("a=sendonly", "a=recvonly", false),
+            ("a=recvonly", "a=sendonly", true),
+            ("a=inactive", "a=inactive", false),
+        ] {
+            let next = next(&description(offered, "")).expect("an answer");
+            assert!(next.answer.contains(&format!("\r\n{answered}\r\n")), "{}", next.answer);
+            assert!(next.answer.contains("o=- 7 3 IN"));
+            assert_eq!(next.is_heard(), heard);
+        }
+    }
+
+    #[test]
+    fn new_sections_are_rejected_and_the_ice_of_the_answer_is_ours() {
+        let video = format!("m=video 9 UDP/TLS/RTP/SAVPF 96\r\n{TRANSPORT}a=mid:1\r\n");
+        let next = next(&description("a=sendrecv", &video)).expect("an answer");
+        let ours = IceCredentials { ufrag: "wxyz".into(), password: "p".repeat(22) };
+        let answer = next.with_ice(&ours, &["a=candidate:2 here".to_owned()]).answer;
+        assert!(
+            answer.contains("m=video 0 UDP/TLS/RTP/SAVPF 0\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\n")
+        );
+        assert!(answer.contains("a=ice-ufrag:wxyz\r\n") && !answer.contains("abcd"), "{answer}");
+        assert!(answer.contains("a=candidate:2 here\r\na=end-of-candidates"), "{answer}");
+        assert!(!answer.contains("192.0.2.1"));
+    }
+
+    #[test]
+    fn an_offer_of_something_else_is_refused() {
+        let good = description("a=sendrecv", "");
+        for wrong in [
+            good.replace("sha-256 00", "sha-256 01"),
+            good.replace("a=mid:0", "a=mid:7"),
+            good.replace("111", "112"),
+            good.replace(
+                "m=audio",
+                &format!("m=video 9 UDP/TLS/RTP/SAVPF 96\r\n{TRANSPORT}m=audio"),
+            ),
+        ] {
+            assert!(matches!(next(&wrong), Err(RtcError::BadOffer(_))), "{wrong}");
+        }
+    }
+}

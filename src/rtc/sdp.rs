@@ -21,6 +21,8 @@ pub(super) struct Offer {
     pub(super) text: String,
     /// Which way the client wants sound to go.
     pub(super) direction: Direction,
+    /// How many audio sections it has.
+    pub(super) audio_sections: usize,
     /// The client asks for silence not to be sent (`usedtx`, RFC 7587 section 6.1).
     pub(super) dtx: bool,
     /// The client's ICE credentials.
@@ -206,6 +208,7 @@ impl Offer {
         Ok(Self {
             text: join(kept),
             direction: section.direction(),
+            audio_sections: sections.iter().filter(|s| s.is("audio") && s.is_live()).count(),
             ice: transport.0,
             fingerprint: transport.1,
             dtx: parameter(section.format_parameters(payload_type), "usedtx") == Some("1"),

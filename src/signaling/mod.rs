@@ -10,6 +10,7 @@ pub mod ice;
 mod page;
 mod status;
 pub mod tls;
+mod whip;
 
 pub use auth::{Access, Caller, Scope, Scopes};
 pub use errors::ApiError;
@@ -39,9 +40,9 @@ pub struct Service {
 
 /// All routes.
 pub fn routes(service: Service) -> Router {
-    let open = status::routes().merge(page::routes());
+    let open = status::routes().merge(page::routes()).merge(whip::open_routes());
     let guarded = [
-        (Scope::Call, calls::routes().merge(ice::routes())),
+        (Scope::Call, calls::routes().merge(ice::routes()).merge(whip::routes())),
         (Scope::Admin, status::admin_routes()),
     ];
     let guarded = guarded.into_iter().fold(Router::new(), |all, (scope, routes)| {
