@@ -142,13 +142,13 @@ impl RtcEndpoint {
         leg: &LegHandle,
         remote: IceCredentials,
     ) -> Result<IceFragment, RtcError> {
-        leg.restart(remote)?;
-        Ok(self.ice(leg))
+        let ours = leg.restart(remote)?;
+        Ok(leg.fragment(ours, self.candidates()))
     }
 
     /// Our side of the ICE session in force.
     pub fn ice(&self, leg: &LegHandle) -> IceFragment {
-        leg.fragment(self.candidates())
+        leg.fragment(leg.ours(), self.candidates())
     }
 
     async fn connect(
@@ -225,6 +225,8 @@ impl RtcEndpoint {
         }
         let terms = OpusTerms {
             direction,
+            // RFC 9725 section 4.4.1, and WHEP alike.
+            mux_only: direction != Direction::SendRecv,
             offered: offer.direction,
             dtx: offer.dtx,
             max_average_bitrate: self.config.max_average_bitrate,

@@ -78,24 +78,28 @@ impl LegHandle {
         &self.shared.players
     }
 
-    /// Our side of the ICE session in force, with these candidates.
-    pub(super) fn fragment(&self, candidates: Vec<String>) -> IceFragment {
-        let local = self.shared.port.sessions.current().local().clone();
-        let agreed = locked(&self.shared.agreed);
-        agreed.fragment(local, candidates)
+    /// Our side of the ICE session in force.
+    pub(super) fn ours(&self) -> IceCredentials {
+        self.shared.port.sessions.current().local().clone()
+    }
+
+    /// Our side of an ICE session, with these candidates.
+    pub(super) fn fragment(&self, local: IceCredentials, candidates: Vec<String>) -> IceFragment {
+        locked(&self.shared.agreed).fragment(local, candidates)
     }
 
     /// Begins a new ICE session: the far side comes with `remote` from now on, and to us with the
-    /// credentials of [`fragment`](Self::fragment). Media goes on meanwhile.
+    /// credentials returned. Media goes on meanwhile.
     ///
     /// # Errors
     /// [`RtcError::Over`] if the connection has ended.
-    pub(super) fn restart(&self, remote: IceCredentials) -> Result<(), RtcError> {
+    pub(super) fn restart(&self, remote: IceCredentials) -> Result<IceCredentials, RtcError> {
         let Shared { mux, port, .. } = &*self.shared;
+        let local = IceCredentials::random();
         let restarted = mux
-            .restart(port, IceCredentials::random(), remote)
+            .restart(port, local.clone(), remote)
             .map_err(|error| RtcError::Setup(error.to_string()))?;
-        if restarted { Ok(()) } else { Err(RtcError::Over) }
+        if restarted { Ok(local) } else { Err(RtcError::Over) }
     }
 
     /// Answers a later offer of the same connection. New credentials in it restart ICE.
@@ -110,14 +114,15 @@ impl LegHandle {
         let offer = Offer::read(offer)?;
         let mut agreed = locked(&self.shared.agreed);
         let next = agreed.next(&offer, self.shared.inbox.payload_type())?;
-        if !self.is_current(&offer.ice) {
-            self.restart(offer.ice.clone())?;
-        }
+        let ours = if self.is_current(&offer.ice) {
+            self.ours()
+        } else {
+            self.restart(offer.ice.clone())?
+        };
         if let Some(voice) = &self.shared.voice {
             voice.hold(!next.is_heard());
         }
-        let current = self.shared.port.sessions.current();
-        *agreed = next.with_ice(current.local(), candidates);
+        *agreed = next.with_ice(&ours, candidates);
         Ok(agreed.answer.clone())
     }
 }

@@ -89,6 +89,8 @@ pub(super) struct OpusTerms {
     pub(super) direction: Direction,
     /// The client's offer.
     pub(super) offered: Direction,
+    /// Say that RTCP never has a port of its own (RFC 8858).
+    pub(super) mux_only: bool,
     pub(super) dtx: bool,
     /// Bits per second.
     pub(super) max_average_bitrate: u32,
@@ -306,12 +308,14 @@ pub(super) fn complete(
         let replaced = |line: &&str| {
             let ours = line.starts_with("a=fmtp:") || line.starts_with("a=ptime:");
             is_voice && (ours || Direction::of_line(line).is_some())
+                || *line == "a=rtcp-mux-only"
                 || line.starts_with("a=candidate:")
                 || line.starts_with("a=end-of-candidates")
         };
         lines.extend(section.lines.iter().copied().filter(|line| !replaced(line)));
         if is_voice {
             lines.extend([direction.line(), format.as_str(), "a=ptime:20"]);
+            lines.extend(terms.mux_only.then_some("a=rtcp-mux-only"));
         }
         if Some(index) == first {
             lines.extend(candidates.iter().map(String::as_str));
@@ -453,6 +457,7 @@ mod tests {
             let terms = OpusTerms {
                 direction: Direction::SendRecv,
                 offered: Direction::SendOnly,
+                mux_only: true,
                 dtx: false,
                 max_average_bitrate: 32_000,
             };

@@ -57,10 +57,11 @@ impl Voice {
         if !self.inbox.is_connected() || self.held.load(Ordering::Relaxed) {
             return false;
         }
+        // Whoever joins in the middle begins here.
+        let fresh = self.fresh.swap(false, Ordering::Relaxed);
         let header = rtp::Header {
             version: 2,
-            // Whoever joins in the middle begins here.
-            marker: marker || self.fresh.swap(false, Ordering::Relaxed),
+            marker: marker || fresh,
             payload_type: self.inbox.payload_type(),
             sequence_number: self.sequence.fetch_add(1, Ordering::Relaxed),
             timestamp,

@@ -3,7 +3,7 @@
 //! The wire is that of Pipecat's small WebRTC clients, less what they do on their data channel: their
 //! `pc_id` is our call's id.
 
-use axum::extract::rejection::JsonRejection;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::routing::{delete, post};
@@ -71,10 +71,10 @@ impl Answer {
 
 pub(super) async fn offer(
     State(service): State<Service>,
-    Query(address): Query<InAddress>,
+    address: Result<Query<InAddress>, QueryRejection>,
     body: Result<Json<Offer>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Answer>), ApiError> {
-    let Json(offer) = body?;
+    let (Query(address), Json(offer)) = (address?, body?);
     if offer.r#type != "offer" {
         return Err(ApiError::new(
             StatusCode::BAD_REQUEST,

@@ -1,7 +1,7 @@
 //! One shape for every error: `{"error":{"message","type","code","param"}}`, as OpenAI's API has it.
 
 use axum::Json;
-use axum::extract::rejection::JsonRejection;
+use axum::extract::rejection::{BytesRejection, JsonRejection, QueryRejection};
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -130,6 +130,28 @@ impl From<JsonRejection> for ApiError {
             other => other,
         };
         Self::new(status, code, message)
+    }
+}
+
+impl From<BytesRejection> for ApiError {
+    fn from(rejection: BytesRejection) -> Self {
+        let status = rejection.status();
+        if status == StatusCode::PAYLOAD_TOO_LARGE {
+            let limit = super::BODY_LIMIT / 1024;
+            return Self::new(
+                status,
+                "too_large",
+                format!("The request is larger than {limit} KiB."),
+            );
+        }
+        Self::new(status, "bad_request", format!("The request cannot be read: {rejection}."))
+    }
+}
+
+impl From<QueryRejection> for ApiError {
+    fn from(rejection: QueryRejection) -> Self {
+        let message = format!("What follows the ? is not as expected: {rejection}.");
+        Self::bad_request("bad_request", message)
     }
 }
 

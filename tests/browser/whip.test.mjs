@@ -102,7 +102,9 @@ test("WHIP with duplex=1 talks both ways, and goes on after an ICE restart by PA
     await client.publish(pc, new URL("whip?duplex=1", location.href).href);
     const before = await window.until(pc, ({ energy }) => energy > audible, "EVA's voice", limit);
     const direction = pc.getTransceivers()[0].currentDirection;
-    // The restart is ours: whip-whep 1.2.0 joins several candidates with commas.
+    // The restart is ours, since whip-whep 1.2.0 joins several candidates of the answer with commas; its
+    // trickling waits meanwhile, and goes on under the new tag.
+    client.restartIce = new Date();
     pc.restartIce();
     const offer = await pc.createOffer();
     await pc.setLocalDescription(offer);
@@ -118,14 +120,19 @@ test("WHIP with duplex=1 talks both ways, and goes on after an ICE restart by PA
       .replace(/a=ice-ufrag:.*/g, `a=ice-ufrag:${value("ice-ufrag")}`)
       .replace(/a=ice-pwd:.*/g, `a=ice-pwd:${value("ice-pwd")}`);
     await pc.setRemoteDescription({ type: "answer", sdp: answer });
+    const etags = [client.etag, response.headers.get("etag")];
+    const own = (name) => new RegExp(`a=${name}:(.*)\r\n`).exec(offer.sdp)[1];
+    Object.assign(client, { etag: etags[1], iceUsername: own("ice-ufrag"), icePassword: own("ice-pwd"), restartIce: null });
+    await client.patch();
     const restarted = await window.until(pc, ({ name, port, answered }) => name !== before.name && port !== before.port && answered > 0, "the new path");
     const after = await window.until(pc, ({ energy }) => energy > before.energy + audible, "EVA's voice after the restart", limit);
     await client.stop();
-    return { direction, before, restarted, after, patched, etags: [client.etag, response.headers.get("etag")] };
+    return { direction, before, restarted, after, patched, etags };
   }, [ANSWER_MS, AUDIBLE]);
   t.diagnostic(JSON.stringify(seen));
   assert.equal(seen.direction, "sendrecv");
-  assert.ok(seen.patched.length >= 2 && seen.patched.slice(0, -1).every((status) => status === 204) && seen.patched.at(-1) === 200, `${seen.patched}`);
+  assert.ok(seen.patched.indexOf(200) > 0 && seen.patched.at(-1) === 204, `${seen.patched}`);
+  assert.ok(seen.patched.every((status) => status === 204 || status === 200), `${seen.patched}`);
   assert.notEqual(...seen.etags);
   assert.equal(seen.after.state, "connected");
   assert.equal(seen.after.ssrc, seen.before.ssrc, "the same connection");
@@ -190,7 +197,15 @@ test("Pipecat's client with its small WebRTC transport talks through /api/offer"
   const patches = [];
   pipecat.on("response", (response) => response.request().method() === "PATCH" && patches.push(response.status()));
   const seen = await pipecat.evaluate(async ([limit, audible]) => {
-    const transport = new window.SmallWebRTCTransport();
+    // Its own way to the microphone loads a program from elsewhere; it takes another's.
+    const media = await navigator.mediaDevices.getUserMedia({ audio: true });
+    const idle = async () => {};
+    const mediaManager = {
+      initialize: idle, connect: idle, disconnect: idle, setClientOptions() {}, enableMic() {}, enableCam() {},
+      tracks: () => ({ local: { audio: media.getAudioTracks()[0] } }),
+      isMicEnabled: true, isCamEnabled: false, supportsScreenShare: false,
+    };
+    const transport = new window.SmallWebRTCTransport({ mediaManager });
     const states = [];
     const client = new window.PipecatClient({
       transport, enableMic: true, enableCam: false,

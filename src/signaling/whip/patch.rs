@@ -4,6 +4,7 @@
 //! ICE. The entity tag names the ICE session that a request means.
 
 use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -27,21 +28,21 @@ async fn patch_call(
     State(service): State<Service>,
     Path(call): Path<String>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {
     let leg = service.gateway.connection(call_id(&call)?, None)?;
-    Ok(answer(&service.gateway, &leg, &headers, &body, Tagless::Refused))
+    Ok(answer(&service.gateway, &leg, &headers, &body?, Tagless::Refused))
 }
 
 async fn patch_player(
     State(service): State<Service>,
     Path((call, player)): Path<(String, String)>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {
     let (call, player) = player_of(&call, &player)?;
     let leg = service.gateway.connection(call, Some(player))?;
-    Ok(answer(&service.gateway, &leg, &headers, &body, Tagless::MayTrickle))
+    Ok(answer(&service.gateway, &leg, &headers, &body?, Tagless::MayTrickle))
 }
 
 async fn end_call(
@@ -150,7 +151,7 @@ fn patched(
     if leg.is_current(&fragment.ice) {
         // A restart whose answer was lost is asked for again, and gets the same answer.
         return match condition {
-            Condition::Any if leg.was_restarted() => Ok(restarted(leg, &gateway.ice(leg))),
+            Condition::Any if leg.was_restarted() => Ok(restarted(&gateway.ice(leg))),
             _ => Ok(StatusCode::NO_CONTENT.into_response()),
         };
     }
@@ -158,14 +159,14 @@ fn patched(
         return Err(no_tag());
     }
     let ours = gateway.restart_ice(leg, fragment.ice)?;
-    Ok(restarted(leg, &ours))
+    Ok(restarted(&ours))
 }
 
 /// 200 with our side of the new ICE session.
-fn restarted(leg: &LegHandle, ours: &IceFragment) -> Response {
+fn restarted(ours: &IceFragment) -> Response {
     let kind = [(header::CONTENT_TYPE, FRAGMENT)];
     let mut response = (kind, ours.write()).into_response();
-    let tag = HeaderValue::try_from(entity_tag(&leg.ice_name()));
+    let tag = HeaderValue::try_from(entity_tag(&ours.ice.ufrag));
     response.headers_mut().insert(header::ETAG, tag.expect("ICE names are letters and digits"));
     response
 }

@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
@@ -15,8 +16,9 @@ pub(super) async fn play(
     caller: Caller,
     Path(call): Path<String>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {
+    let body = body?;
     let offer = text(&headers, &body, SDP)?;
     let call = call_id(&call)?;
     let playing = service.gateway.play(call, offer).await?;

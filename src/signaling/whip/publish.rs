@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -25,10 +26,11 @@ pub(super) struct InAddress {
 pub(super) async fn publish(
     State(service): State<Service>,
     caller: Caller,
-    Query(address): Query<InAddress>,
+    address: Result<Query<InAddress>, QueryRejection>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {
+    let (Query(address), body) = (address?, body?);
     let offer_sdp = text(&headers, &body, SDP)?.to_owned();
     if !takes_sdp(&headers) {
         let message = "The answer is application/sdp: let the header Accept allow that.";
