@@ -77,6 +77,8 @@ test_needs() {
   want npm npm
   want espeak-ng espeak-ng
   want sox sox
+  want turnserver coturn
+  want ip iproute2
   [[ -d /usr/share/asterisk/sounds/en_US_f_Allison ]] || packages+=(asterisk-core-sounds-en-wav)
   [[ -d /usr/share/asterisk/sounds/fr_CA_f_June ]] || packages+=(asterisk-core-sounds-fr-wav)
   apt_install

@@ -15,6 +15,7 @@ use dashmap::DashMap;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::admission::CallTicket;
 use crate::call::{self, CallSettings, Engines, Tongue};
 use crate::ids::CallId;
 use crate::language::Language;
@@ -32,6 +33,8 @@ pub struct Invitation {
     pub offer_sdp: String,
     /// How the call should be.
     pub wishes: Wishes,
+    /// The caller's leave to call, kept as long as the call; none where nobody counts.
+    pub ticket: Option<CallTicket>,
 }
 
 /// How a caller wants the call; the gateway's own settings where a wish is absent.
@@ -174,7 +177,7 @@ impl Gateway {
     }
 
     /// Starts the call's task.
-    fn begin(&self, prepared: Prepared, leg: WebLeg) -> CallId {
+    fn begin(&self, prepared: Prepared, leg: WebLeg, ticket: Option<CallTicket>) -> CallId {
         let Prepared { place, engines, settings } = prepared;
         let id = place.id;
         if let Some(handle) = leg.handle() {
@@ -182,7 +185,7 @@ impl Gateway {
         }
         self.tasks.spawn(async move {
             call::run(id, leg, engines, settings, place.ended.clone()).await;
-            drop(place);
+            drop((ticket, place));
         });
         id
     }

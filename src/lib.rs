@@ -4,7 +4,8 @@
 //!
 //! A call is one path that sound walks, 20 ms at a time, and the folders are its stations:
 //!
-//! 1. [`signaling`] takes a browser's offer over HTTP; [`gateway`] admits the call and starts its task.
+//! 1. [`signaling`] takes a browser's offer over HTTP, [`admission`] says whether there may be one
+//!    more; [`gateway`] admits the call and starts its task.
 //! 2. [`rtc`]: a packet comes in on the one media port. STUN and its sender's address tell which call
 //!    it belongs to; DTLS-SRTP opens it; what leaves is RTP with Opus inside.
 //! 3. [`audio`]: the jitter buffer puts packets in order, libopus decodes straight to 16 kHz, what was
@@ -38,6 +39,7 @@
 #![warn(missing_docs)]
 #![allow(clippy::disallowed_methods)]
 
+pub mod admission;
 pub mod audio;
 pub mod bench;
 pub mod call;
@@ -51,6 +53,7 @@ pub mod language;
 pub mod listening;
 pub mod models;
 pub mod observability;
+pub mod outbound;
 pub mod private;
 pub mod rtc;
 pub mod signaling;

@@ -40,6 +40,7 @@ const LEVEL_CEILING_DB = -8;
  * @property {string} name
  * @property {string} version
  * @property {boolean} needs_key  calls need an access key
+ * @property {boolean} [ice]      `/ice` names STUN or TURN servers for calls
  * @property {string} voice
  * @property {string} brain
  * @property {string} language    "en", "fr" or "auto"
@@ -129,6 +130,8 @@ export class EvaCall extends EventTarget {
   #sound = new Audio();
   /** @type {Levels | null} */ #levels = null;
   #clock = new MediaClock();
+  /** Whether the gateway names STUN or TURN servers; unknown until `info()` was asked. @type {boolean | undefined} */
+  #hasIce;
 
   /** @param {{base?: string}} [options]  `base`: the gateway's address; this page's own by default */
   constructor({ base = "/" } = {}) {
@@ -172,6 +175,7 @@ export class EvaCall extends EventTarget {
     if (!info || typeof info.version !== "string") {
       throw new EvaError("bad-answer", "The address does not answer like an EVA-Voice gateway.");
     }
+    this.#hasIce = info.ice === true;
     return info;
   }
 
@@ -309,9 +313,11 @@ export class EvaCall extends EventTarget {
 
   /** @param {Live} live @param {string | undefined} microphoneId @param {Wishes} wishes */
   async #establish(live, microphoneId, wishes) {
+    // Asked while the microphone opens, and only where there are some: most calls wait for nothing.
+    const servers = this.#hasIce === false ? [] : this.#iceServers(live);
     const microphone = await openMicrophone(microphoneId);
     if (live.abort.signal.aborted) return stop(microphone), live.abort.signal.throwIfAborted();
-    const pc = (live.pc = new RTCPeerConnection({ bundlePolicy: "max-bundle" }));
+    const pc = (live.pc = new RTCPeerConnection({ bundlePolicy: "max-bundle", iceServers: await servers }));
     live.sender = pc.addTransceiver(microphone.getAudioTracks()[0], {
       direction: "sendrecv", streams: [microphone],
     }).sender;
@@ -405,6 +411,21 @@ export class EvaCall extends EventTarget {
         }
       });
     });
+  }
+
+  /**
+   * The gateway's STUN and TURN servers; none if it cannot say.
+   * @param {Live} live
+   * @returns {Promise<RTCIceServer[]>}
+   */
+  async #iceServers(live) {
+    try {
+      const response = await this.#fetch("ice", { headers: authorization(live.key) }, live.abort);
+      const body = response.ok ? await response.json() : null;
+      return Array.isArray(body?.iceServers) ? body.iceServers : [];
+    } catch {
+      return []; // the offer will say what is wrong
+    }
   }
 
   /** Takes a microphone into the call. @param {Live} live @param {MediaStream} microphone */

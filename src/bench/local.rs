@@ -3,10 +3,13 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum_server::Handle;
+
 use crate::call::{CallSettings, Engines};
 use crate::gateway::{Gateway, GatewayConfig};
 use crate::rtc::RtcConfig;
-use crate::signaling::{self, Access, Service};
+use crate::signaling::server::{self, Patience};
+use crate::signaling::{Access, Service};
 
 /// A gateway in this process. It serves until [`LocalGateway::shut_down`].
 pub struct LocalGateway {
@@ -49,11 +52,14 @@ impl LocalGateway {
         let rtc = RtcConfig { tcp: Some(anywhere), ..RtcConfig::new(anywhere) };
         let config = GatewayConfig { rtc, max_calls, call, multilingual };
         let gateway = Gateway::start(config, engines).await?;
-        let listener = tokio::net::TcpListener::bind(anywhere).await?;
+        let listener = std::net::TcpListener::bind(anywhere)?;
+        listener.set_nonblocking(true)?;
         let url = format!("http://{}", listener.local_addr()?);
-        let service = Service { gateway: gateway.clone(), access: Arc::new(access), ice: Arc::default() };
+        let service =
+            Service { gateway: gateway.clone(), access: Arc::new(access), ice: Arc::default() };
         let serving = tokio::spawn(async move {
-            let _ = axum::serve(listener, signaling::routes(service)).await;
+            let _ =
+                server::serve(listener, service, None, Handle::new(), Patience::default()).await;
         });
         Ok(Self { gateway, url, serving })
     }

@@ -1,14 +1,16 @@
 //! The command line: arguments in, a gateway, a call or a table out.
 //!
-//! `eva serve` (the default), `eva call`, `eva speak`, `eva bench`, `eva replay`, `eva models`,
-//! `eva voices`, `eva doctor`. Every command returns a sentence when it cannot go on; `main` prints
+//! `eva serve` (the default), `eva call`, `eva speak`, `eva bench`, `eva replay`, `eva keys`,
+//! `eva models`, `eva voices`, `eva doctor`. Every command returns a sentence when it cannot go on; `main` prints
 //! it and exits with status 1.
 
 mod bench;
 mod call;
 mod doctor;
+mod keys;
 mod models;
 mod replay;
+mod safety;
 mod serve;
 mod speak;
 mod voices;
@@ -37,6 +39,8 @@ enum Command {
     Speak(speak::Args),
     /// Replay recorded calls through the turn machine, and say whether it decides the same.
     Replay(replay::Args),
+    /// Make, list and remove API keys.
+    Keys(keys::KeysArgs),
     /// List, add and remove voices.
     Voices(voices::VoicesArgs),
     /// List, fetch and check the models.
@@ -58,6 +62,7 @@ pub fn main() -> std::process::ExitCode {
         Some(Command::Bench(args)) => bench::run(args),
         Some(Command::Speak(args)) => speak::run(args),
         Some(Command::Replay(args)) => replay::run(&args),
+        Some(Command::Keys(args)) => keys::run(&args),
         Some(Command::Voices(args)) => voices::run(args),
         Some(Command::Models(args)) => models::run(args),
         Some(Command::Doctor(args)) => doctor::run(args),

@@ -6,18 +6,18 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use axum_server::Handle;
-use axum_server::tls_rustls::RustlsConfig;
 use clap::ValueEnum;
 
+use super::safety::SafetyArgs;
 use crate::call::CallSettings;
 use crate::engines::{self, BrainChoice, EngineChoice};
 use crate::gateway::{Gateway, GatewayConfig};
 use crate::language::Language;
 use crate::observability;
 use crate::rtc::RtcConfig;
-use crate::signaling::{self, Access, Service, tls};
+use crate::signaling::{Access, Service, server, tls};
 use crate::speaking::{Device, VoiceSpec, device};
 use crate::thinking::tools::Toolbox;
 use crate::turn;
@@ -36,15 +36,15 @@ pub(super) struct Args {
     /// Port of all sound, UDP and TCP; one above the page's by default.
     #[arg(long, env = "EVA_MEDIA_PORT")]
     media_port: Option<u16>,
+    /// Address that sound is taken at; the page's by default. Behind a reverse proxy the page is on
+    /// 127.0.0.1 and the sound on 0.0.0.0.
+    #[arg(long, env = "EVA_MEDIA_ADDRESS", value_name = "ADDRESS")]
+    media_address: Option<IpAddr>,
     /// Address that callers reach this machine at, if it is another than its own (behind NAT).
     #[arg(long = "public-address", env = "EVA_PUBLIC_ADDRESS", value_delimiter = ',')]
     public_addresses: Vec<IpAddr>,
-    /// Key that callers must bring.
-    #[arg(long, env = "EVA_API_KEY", hide_env_values = true)]
-    api_key: Option<String>,
-    /// Let anybody call who can reach this machine.
-    #[arg(long, conflicts_with = "api_key")]
-    open: bool,
+    #[command(flatten)]
+    safety: SafetyArgs,
     /// Folder of the TLS certificate (cert.pem, key.pem); one for development is made there if there
     /// is none.
     #[arg(long, env = "EVA_CERTS", default_value = "certs")]
@@ -140,23 +140,8 @@ impl From<LanguageArg> for Language {
 
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     observability::start_logging(args.log_json);
-    let access = access(&args)?;
+    let access = args.safety.access(args.listen, args.max_calls)?;
     super::runtime()?.block_on(serve(args, access))
-}
-
-/// Who may call; an open gateway beyond this machine must be asked for.
-fn access(args: &Args) -> anyhow::Result<Access> {
-    let local = args.listen.ip().is_loopback();
-    match &args.api_key {
-        Some(key) if key.is_empty() => bail!("the key given with --api-key is empty"),
-        Some(key) => Ok(Access::with_key(key)),
-        None if local || args.open => Ok(Access::open()),
-        None => bail!(
-            "listening on {} lets others call: give a key with --api-key (or EVA_API_KEY), or say \
-             --open to let anybody",
-            args.listen
-        ),
-    }
 }
 
 async fn serve(args: Args, access: Access) -> anyhow::Result<ExitCode> {
@@ -170,6 +155,7 @@ async fn serve(args: Args, access: Access) -> anyhow::Result<ExitCode> {
     })?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
+    let ice = args.safety.ice.servers()?;
     let tools = args.tools.as_deref().map(Toolbox::load).transpose()?.unwrap_or_default();
     let language = Language::from(args.language);
     let voice = match &args.voice {
@@ -194,20 +180,25 @@ async fn serve(args: Args, access: Access) -> anyhow::Result<ExitCode> {
         multilingual: loaded.multilingual,
     };
     let gateway = Gateway::start(config, loaded.engines).await?;
-    let service = Service { gateway: gateway.clone(), access: Arc::new(access), ice: Arc::default() };
-    let routes = signaling::routes(service).into_make_service();
+    let access = Arc::new(access);
+    let service = Service { gateway: gateway.clone(), access: access.clone(), ice: Arc::new(ice) };
     let handle = Handle::new();
     tokio::spawn(shut_down_on_signal(gateway.clone(), handle.clone()));
-    if address.ip().is_loopback() {
-        announce(&gateway, &args, &format!("http://{address}/"), None);
-        axum_server::from_tcp(listener)?.handle(handle).serve(routes).await?;
+    let renewal = if address.ip().is_loopback() {
+        announce(&gateway, &args, &access, &format!("http://{address}/"), None);
+        None
     } else {
         let certificate = tls::load_or_make(&args.certs, &own_addresses(address.ip()))?;
+        access.set_strict_transport(!certificate.development);
         let page = format!("https://{}:{}/", reachable(address.ip()), address.port());
-        announce(&gateway, &args, &page, Some(&certificate.fingerprint));
-        let tls = RustlsConfig::from_config(certificate.config);
-        axum_server::from_tcp_rustls(listener, tls)?.handle(handle).serve(routes).await?;
-    }
+        announce(&gateway, &args, &access, &page, Some(&certificate));
+        Some(tls::Renewal::new(&args.certs, &certificate))
+    };
+    let tls = renewal.as_ref().map(tls::Renewal::serving);
+    let safety = args.safety.clone();
+    let patience = safety.patience();
+    tokio::spawn(safety.keep_fresh(access, renewal));
+    server::serve(listener, service, tls, handle, patience).await?;
     gateway.shut_down().await;
     Ok(ExitCode::SUCCESS)
 }
@@ -252,7 +243,7 @@ fn rtc_config(args: &Args, page: SocketAddr) -> RtcConfig {
         0 => 0,
         port => port.checked_add(1).unwrap_or(0),
     });
-    let media = SocketAddr::new(page.ip(), port);
+    let media = SocketAddr::new(args.media_address.unwrap_or(page.ip()), port);
     RtcConfig {
         tcp: Some(media),
         public_addresses: args.public_addresses.clone(),
@@ -261,16 +252,26 @@ fn rtc_config(args: &Args, page: SocketAddr) -> RtcConfig {
 }
 
 /// Tells people where to go. The first line is what scripts wait for.
-fn announce(gateway: &Gateway, args: &Args, page: &str, fingerprint: Option<&str>) {
+fn announce(
+    gateway: &Gateway,
+    args: &Args,
+    access: &Access,
+    page: &str,
+    certificate: Option<&tls::Certificate>,
+) {
     let about = gateway.about();
     println!("EVA-Voice answers at {page}");
     println!("  voice {}, brain {}", about.voice, about.brain);
     println!("  sound on port {} (UDP and TCP)", gateway.endpoint().udp_addr().port());
-    if let Some(fingerprint) = fingerprint {
-        println!("  certificate SHA-256 {fingerprint}");
-        println!("  (made for development: your browser will ask whether you trust it)");
+    if let Some(certificate) = certificate {
+        println!("  certificate SHA-256 {}", certificate.fingerprint);
+        if certificate.development {
+            println!("  (made for development: your browser will ask whether you trust it)");
+        }
+    } else if !access.needs_key() {
+        println!("  open without a key, to this machine only");
     }
-    if args.open && fingerprint.is_some() {
+    if args.safety.open && certificate.is_some() {
         println!("  WARNING: anybody who can reach this machine can call; --api-key closes it");
     }
 }

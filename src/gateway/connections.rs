@@ -29,7 +29,10 @@ impl Gateway {
         let prepared = self.prepare(&invitation.wishes).await?;
         let answered = self.endpoint.answer_as(&invitation.offer_sdp, flow).await;
         let (leg, answer_sdp) = answered.map_err(refusal)?;
-        let call_id = self.begin(prepared, leg);
+        if let Some(ticket) = &invitation.ticket {
+            ticket.follow(leg.was_connected());
+        }
+        let call_id = self.begin(prepared, leg, invitation.ticket);
         Ok(Admitted { call_id, answer_sdp })
     }
 

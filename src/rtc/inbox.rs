@@ -73,6 +73,11 @@ impl Inbox {
         self.connected.load(Ordering::Acquire)
     }
 
+    /// Whether it is, or was before the end.
+    pub(super) fn was_connected(&self) -> bool {
+        self.connected_at.get().is_some()
+    }
+
     pub(super) fn is_channel_open(&self) -> bool {
         self.channel_open.load(Ordering::Acquire)
     }

@@ -72,6 +72,13 @@ impl WebLeg {
         restarted
     }
 
+    /// Tells, as long as anybody asks, whether media has ever been able to flow. It does not keep
+    /// the leg open.
+    pub fn was_connected(&self) -> impl Fn() -> bool + Send + 'static {
+        let inbox = self.sender.inbox.clone();
+        move || inbox.was_connected()
+    }
+
     /// The sending side and the events, to be owned apart.
     pub fn split(self) -> (LegSender, LegEvents) {
         (self.sender, self.events)

@@ -10,8 +10,8 @@ use axum::routing::{delete, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 
-use super::{ApiError, Service};
-use crate::gateway::{Invitation, Refusal, Wishes};
+use super::{ApiError, Caller, Service};
+use crate::gateway::{Refusal, Wishes};
 use crate::ids::CallId;
 
 pub(super) fn routes() -> Router<Service> {
@@ -71,6 +71,7 @@ impl Answer {
 
 pub(super) async fn offer(
     State(service): State<Service>,
+    caller: Caller,
     address: Result<Query<InAddress>, QueryRejection>,
     body: Result<Json<Offer>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Answer>), ApiError> {
@@ -94,8 +95,7 @@ pub(super) async fn offer(
         (Err(error), false) => return Err(error),
     }
     let wishes = wishes(offer.wishes, offer.request_data, address);
-    let invitation = Invitation { offer_sdp: offer.sdp, wishes };
-    let admitted = service.gateway.admit(invitation).await?;
+    let admitted = service.admit(&caller, offer.sdp, wishes).await?;
     Ok((StatusCode::CREATED, Answer::new(admitted.answer_sdp, admitted.call_id)))
 }
 

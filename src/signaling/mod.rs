@@ -3,11 +3,17 @@
 //! Routes, authorisation and limits. Owns the listening socket and its TLS; never touches media.
 //! What is asked of a call goes through [`crate::gateway::Gateway`].
 
-mod auth;
+pub mod address;
+pub mod auth;
 mod calls;
 mod errors;
 pub mod ice;
+mod layers;
+pub mod limits;
+pub mod origins;
 mod page;
+pub mod reload;
+pub mod server;
 mod status;
 pub mod tls;
 mod whip;
@@ -22,7 +28,8 @@ use axum::{Router, middleware};
 use tower_http::compression::CompressionLayer;
 
 use self::ice::IceServers;
-use crate::gateway::Gateway;
+use crate::gateway::{Admitted, Gateway, Invitation, Wishes};
+use crate::rtc::Flow;
 
 /// The largest request body. A browser's offer has some 3-8 KiB; SDP with many candidates fits too.
 pub const BODY_LIMIT: usize = 64 * 1024;
@@ -38,6 +45,36 @@ pub struct Service {
     pub ice: Arc<IceServers>,
 }
 
+impl Service {
+    /// Takes a caller's offer in, if the limits allow.
+    ///
+    /// # Errors
+    /// What stands against it.
+    pub async fn admit(
+        &self,
+        caller: &Caller,
+        offer_sdp: String,
+        wishes: Wishes,
+    ) -> Result<Admitted, ApiError> {
+        self.admit_as(caller, offer_sdp, wishes, Flow::Both).await
+    }
+
+    /// The same, with sound going this way at most.
+    ///
+    /// # Errors
+    /// What stands against it.
+    pub async fn admit_as(
+        &self,
+        caller: &Caller,
+        offer_sdp: String,
+        wishes: Wishes,
+        flow: Flow,
+    ) -> Result<Admitted, ApiError> {
+        let ticket = Some(self.access.call_ticket(caller)?);
+        Ok(self.gateway.admit_as(Invitation { offer_sdp, wishes, ticket }, flow).await?)
+    }
+}
+
 /// All routes.
 pub fn routes(service: Service) -> Router {
     let open = status::routes().merge(page::routes()).merge(whip::open_routes());
@@ -49,10 +86,11 @@ pub fn routes(service: Service) -> Router {
         let layer = middleware::from_fn_with_state((service.clone(), scope), auth::guard);
         all.merge(routes.route_layer(layer))
     });
-    open.merge(guarded)
+    let all = open
+        .merge(guarded)
         .fallback(errors::no_such_page)
         .method_not_allowed_fallback(errors::wrong_method)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .layer(CompressionLayer::new())
-        .with_state(service)
+        .layer(CompressionLayer::new());
+    layers::before(all, &service).with_state(service)
 }

@@ -45,6 +45,8 @@ pub(super) async fn info(State(service): State<Service>) -> Json<Value> {
         "name": "EVA-Voice",
         "version": env!("CARGO_PKG_VERSION"),
         "needs_key": service.access.needs_key(),
+        // Whether `/ice` has servers that a caller should use.
+        "ice": !service.ice.is_empty(),
         "voice": about.voice,
         "brain": about.brain,
         "language": about.language,

@@ -1,17 +1,24 @@
 //! TLS with a development certificate that is made on first run.
 //!
-//! In: a folder (`certs/`). Out: a rustls configuration and the certificate's fingerprint. The private
-//! key is made here, readable by its owner only, and belongs in no repository.
+//! In: a folder (`certs/`). Out: a rustls configuration and the certificate's fingerprint, and new
+//! ones whenever the files change. The private key is made here, readable by its owner only, and
+//! belongs in no repository.
 
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use axum_server::tls_rustls::RustlsConfig;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest, Sha256};
+
+use super::reload::Watched;
+
+/// The name inside certificates that are made here, and the one that the library gives.
+const DEVELOPMENT_NAMES: [&str; 2] = ["EVA-Voice development", "rcgen self signed cert"];
 
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +49,8 @@ pub struct Certificate {
     pub config: Arc<ServerConfig>,
     /// SHA-256 of the certificate, as browsers show it.
     pub fingerprint: String,
+    /// Whether it was made here, for development: browsers do not trust it.
+    pub development: bool,
 }
 
 /// Loads `cert.pem` and `key.pem` from `dir`, making them first if neither is there.
@@ -52,6 +61,11 @@ pub fn load_or_make(dir: &Path, names: &[IpAddr]) -> Result<Certificate, TlsErro
     if !cert_path.exists() && !key_path.exists() {
         make(dir, &cert_path, &key_path, names)?;
     }
+    load(dir)
+}
+
+fn load(dir: &Path) -> Result<Certificate, TlsError> {
+    let (cert_path, key_path) = (dir.join("cert.pem"), dir.join("key.pem"));
     let unusable = |reason: String| TlsError::Unusable { dir: dir.to_owned(), reason };
     let chain = CertificateDer::pem_file_iter(&cert_path)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
@@ -60,12 +74,14 @@ pub fn load_or_make(dir: &Path, names: &[IpAddr]) -> Result<Certificate, TlsErro
         .map_err(|error| unusable(format!("key.pem: {error}")))?;
     let first = chain.first().ok_or_else(|| unusable("cert.pem is empty".to_owned()))?;
     let fingerprint = fingerprint(first);
+    let named = |name: &&str| first.windows(name.len()).any(|part| part == name.as_bytes());
+    let development = DEVELOPMENT_NAMES.iter().any(named);
     let mut config = ServerConfig::builder()
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .map_err(|error| unusable(error.to_string()))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Certificate { config: Arc::new(config), fingerprint })
+    Ok(Certificate { config: Arc::new(config), fingerprint, development })
 }
 
 fn make(dir: &Path, cert: &Path, key: &Path, names: &[IpAddr]) -> Result<(), TlsError> {
@@ -76,10 +92,57 @@ fn make(dir: &Path, cert: &Path, key: &Path, names: &[IpAddr]) -> Result<(), Tls
     fs::create_dir_all(dir).map_err(file(dir))?;
     let subjects: Vec<String> =
         ["localhost".to_owned()].into_iter().chain(names.iter().map(IpAddr::to_string)).collect();
-    let made = rcgen::generate_simple_self_signed(subjects)
+    let (made, signing_key) = self_signed(subjects)
         .map_err(|error| TlsError::Unusable { dir: dir.to_owned(), reason: error.to_string() })?;
-    write_private(key, &made.signing_key.serialize_pem()).map_err(file(key))?;
-    fs::write(cert, made.cert.pem()).map_err(file(cert))
+    write_private(key, &signing_key.serialize_pem()).map_err(file(key))?;
+    fs::write(cert, made.pem()).map_err(file(cert))
+}
+
+fn self_signed(
+    subjects: Vec<String>,
+) -> Result<(rcgen::Certificate, rcgen::KeyPair), rcgen::Error> {
+    let mut params = rcgen::CertificateParams::new(subjects)?;
+    params.distinguished_name.push(rcgen::DnType::CommonName, DEVELOPMENT_NAMES[0]);
+    let key = rcgen::KeyPair::generate()?;
+    Ok((params.self_signed(&key)?, key))
+}
+
+/// A certificate in use, and its files.
+pub struct Renewal {
+    dir: PathBuf,
+    files: Watched,
+    /// What the server uses; changing it disturbs no connection.
+    serving: RustlsConfig,
+}
+
+impl Renewal {
+    /// Serves `certificate` until its files in `dir` change.
+    pub fn new(dir: &Path, certificate: &Certificate) -> Self {
+        let files = Watched::new(vec![dir.join("cert.pem"), dir.join("key.pem")]);
+        let serving = RustlsConfig::from_config(certificate.config.clone());
+        Self { dir: dir.to_owned(), files, serving }
+    }
+
+    /// For the server.
+    pub fn serving(&self) -> RustlsConfig {
+        self.serving.clone()
+    }
+
+    /// Takes new files into use if there are some; `None` if nothing changed. Reads files, which
+    /// takes a moment.
+    ///
+    /// # Errors
+    /// If the new files cannot be used: the old certificate stays.
+    pub fn look(&mut self) -> Option<Result<Certificate, TlsError>> {
+        if !self.files.changed() {
+            return None;
+        }
+        let loaded = load(&self.dir);
+        if let Ok(certificate) = &loaded {
+            self.serving.reload_from_config(certificate.config.clone());
+        }
+        Some(loaded)
+    }
 }
 
 fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
@@ -112,6 +175,29 @@ mod tests {
         assert_eq!(first.fingerprint, again.fingerprint);
         let mode = fs::metadata(dir.path().join("key.pem")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+        assert!(again.development);
+    }
+
+    #[test]
+    fn a_new_certificate_is_taken_and_a_broken_one_is_not() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let first = load_or_make(dir.path(), &[]).unwrap();
+        let second = load_or_make(other.path(), &[]).unwrap();
+        let mut renewal = Renewal::new(dir.path(), &first);
+        let serving = renewal.serving();
+        assert!(renewal.look().is_none());
+        fs::write(dir.path().join("cert.pem"), "nonsense").unwrap();
+        assert!(renewal.look().unwrap().is_err());
+        assert!(Arc::ptr_eq(&serving.get_inner(), &first.config));
+        // A certificate without its key is none either; with it, it is taken.
+        fs::copy(other.path().join("cert.pem"), dir.path().join("cert.pem")).unwrap();
+        assert!(renewal.look().unwrap().is_err());
+        fs::copy(other.path().join("key.pem"), dir.path().join("key.pem")).unwrap();
+        let taken = renewal.look().unwrap().unwrap();
+        assert_eq!(taken.fingerprint, second.fingerprint);
+        assert!(Arc::ptr_eq(&serving.get_inner(), &taken.config));
+        assert!(renewal.look().is_none());
     }
 
     #[test]

@@ -52,12 +52,13 @@ export function microphoneFile(text, { lead = LEAD_S, tail = TAIL_S } = {}) {
 }
 
 /**
- * @param {{microphone?: string, allow?: boolean, args?: string[]}} options
- *   `microphone`: a file to play into it; `allow`: whether the person lets the page have it
+ * @param {{microphone?: string, allow?: boolean, args?: string[], program?: string}} options
+ *   `microphone`: a file to play into it; `allow`: whether the person lets the page have it;
+ *   `program`: what to start in place of Chromium itself
  */
-export function launch({ microphone, allow = true, args = [] } = {}) {
+export function launch({ microphone, allow = true, args = [], program } = {}) {
   return chromium.launch({
-    executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
+    executablePath: program ?? process.env.CHROMIUM ?? "/usr/bin/chromium",
     args: [
       "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
       "--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required",

@@ -13,7 +13,7 @@ export const ownGateway = !process.env.EVA_URL;
 /** Starts a gateway, or takes the one named by EVA_URL. */
 export async function startGateway(...options) {
   if (!ownGateway) return { base: new URL("/", process.env.EVA_URL).href, stop: async () => {}, kill: () => {} };
-  const args = ["serve", "--listen", "127.0.0.1:0", ...options];
+  const args = ["serve", ...(options.includes("--listen") ? [] : ["--listen", "127.0.0.1:0"]), ...options];
   const child = spawn(process.env.EVA_BIN, args, {
     stdio: ["ignore", "pipe", "pipe"],
     cwd: fileURLToPath(new URL("../..", import.meta.url)),

@@ -10,7 +10,7 @@ use axum::response::Response;
 use serde::Deserialize;
 
 use super::{PLAYS, SDP, created, no_content, text};
-use crate::gateway::{Invitation, Wishes};
+use crate::gateway::Wishes;
 use crate::rtc::Flow;
 use crate::signaling::{ApiError, Caller, Service, ice};
 
@@ -45,7 +45,7 @@ pub(super) async fn publish(
         }
     };
     let wishes = Wishes { language: address.language, voice: address.voice, conversation: None };
-    let admitted = service.gateway.admit_as(Invitation { offer_sdp, wishes }, flow).await?;
+    let admitted = service.admit_as(&caller, offer_sdp, wishes, flow).await?;
     let call = admitted.call_id;
     let name = service.gateway.connection(call, None)?.ice_name();
     let mut links = ice::link_headers(&service.ice.for_caller(caller.owner(), SystemTime::now()));

@@ -106,6 +106,7 @@ fn http_tool(fields: &Fields<'_>) -> Result<(ToolSpec, HttpTool), ToolsError> {
         "timeout_s",
         "max_result_chars",
         "result",
+        "allow_private",
     ])?;
     let name = fields.needed("name")?;
     if !is_tool_name(&name) {
@@ -140,7 +141,8 @@ fn http_tool(fields: &Fields<'_>) -> Result<(ToolSpec, HttpTool), ToolsError> {
         return Err(fields.error("result", "is a JSON pointer, like \"/current/temperature\""));
     }
     let (headers, limits) = (headers(fields)?, limits(fields)?);
-    let tool = HttpTool::new(url, method, headers, pick, limits)
+    let allow_private = fields.flag("allow_private")?;
+    let tool = HttpTool::new(url, method, headers, pick, limits, allow_private)
         .map_err(|reason| fields.error("url", &reason))?;
     Ok((spec, tool))
 }
@@ -156,6 +158,7 @@ fn mcp_server(fields: &Fields<'_>) -> Result<ServerConfig, ToolsError> {
         "timeout_s",
         "max_result_chars",
         "only",
+        "allow_private",
     ])?;
     let name = fields.needed("name")?;
     if !is_tool_name(&name) {
@@ -165,13 +168,15 @@ fn mcp_server(fields: &Fields<'_>) -> Result<ServerConfig, ToolsError> {
         (Some(url), None) => {
             fields.not_with("url", &["args", "env"])?;
             let parsed = reqwest::Url::parse(&url).ok();
-            if !parsed.is_some_and(|url| matches!(url.scheme(), "http" | "https")) {
-                return Err(fields.error("url", "is no address; give it like http://host/mcp"));
-            }
-            Reach::Http { url, headers: headers(fields)? }
+            let parsed = parsed.filter(|url| matches!(url.scheme(), "http" | "https"));
+            let url = parsed.ok_or_else(|| {
+                fields.error("url", "is no address; give it like http://host/mcp")
+            })?;
+            let allow_private = fields.flag("allow_private")?;
+            Reach::Http { url, headers: headers(fields)?, allow_private }
         }
         (None, Some(command)) => {
-            fields.not_with("command", &["headers"])?;
+            fields.not_with("command", &["headers", "allow_private"])?;
             let args = fields.list("args")?;
             Reach::Program { command, args, env: fields.map("env")? }
         }
@@ -321,6 +326,15 @@ impl<'a> Fields<'a> {
 
     fn expanded(&self, field: &str) -> Result<Option<String>, ToolsError> {
         self.text(field)?.map(|text| self.expand(field, &text)).transpose()
+    }
+
+    /// `true` or `false`; `false` where it is absent.
+    fn flag(&self, field: &str) -> Result<bool, ToolsError> {
+        match self.table.get(field) {
+            None => Ok(false),
+            Some(toml::Value::Boolean(flag)) => Ok(*flag),
+            Some(_) => Err(self.error(field, "is true or false")),
+        }
     }
 
     fn number(&self, field: &str) -> Result<Option<f64>, ToolsError> {

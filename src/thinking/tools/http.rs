@@ -2,27 +2,23 @@
 //!
 //! In: checked arguments. Out: the answer's text, shortened. The model's arguments fill places in
 //! the path and the query only, encoded, so that they cannot choose another host or climb out of
-//! the path; a redirect to another host is not followed.
+//! the path. [`crate::outbound`] says what can be reached.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use reqwest::header::HeaderMap;
-use reqwest::{Client, Method, StatusCode, Url, redirect};
+use reqwest::{Client, Method, StatusCode, Url};
 use serde_json::{Map, Value};
 
 use super::Failure;
 use super::config::Limits;
+use crate::outbound::{self, Reach};
 use crate::thinking::server::root_cause;
 
 /// The longest answer that is read, in bytes.
 const MAX_BODY: usize = 512 << 10;
 /// So much of a refusal is told to the model, characters.
 const MAX_REASON: usize = 300;
-/// Redirects that are followed, on the same host.
-const MAX_REDIRECTS: usize = 3;
-/// For a connection.
-const CONNECT: Duration = Duration::from_secs(5);
 
 /// An address with places for arguments: `https://host/path/{a}?b={b}`.
 #[derive(Clone)]
@@ -138,9 +134,10 @@ impl HttpTool {
         headers: HeaderMap,
         pick: Option<String>,
         limits: Limits,
+        allow_private: bool,
     ) -> Result<Self, String> {
-        let place = url.fill(&Map::new()).map(String::from).unwrap_or_default();
-        let client = client(&place).map_err(|error| {
+        let place = url.fill(&Map::new()).map_err(|failure| failure.told())?;
+        let client = outbound::client(&place, reach(&place, allow_private)).map_err(|error| {
             format!("cannot be asked from this machine: {}", root_cause(&error))
         })?;
         Ok(Self { url, method, headers, pick, limits, client })
@@ -192,39 +189,11 @@ impl HttpTool {
     }
 }
 
-/// A client for an address: it follows redirects on the same host only, and uses a proxy from the
-/// environment only for other machines.
-pub(super) fn client(url: &str) -> reqwest::Result<Client> {
-    let client = Client::builder()
-        .connect_timeout(CONNECT)
-        .tcp_nodelay(true)
-        .redirect(redirect::Policy::custom(same_host))
-        .user_agent(concat!("eva-voice/", env!("CARGO_PKG_VERSION")));
-    let client = if is_loopback(url) { client.no_proxy() } else { client };
-    client.build()
-}
-
-fn is_loopback(url: &str) -> bool {
-    let url = Url::parse(url).ok();
-    let host = url.as_ref().and_then(Url::host_str).unwrap_or_default().trim_matches(['[', ']']);
-    let address = host.parse::<std::net::IpAddr>();
-    host == "localhost" || address.is_ok_and(|ip| ip.is_loopback())
-}
-
-/// Follows a redirect to the same host, with the same or a safer scheme.
-fn same_host(attempt: redirect::Attempt<'_>) -> redirect::Action {
-    let Some(from) = attempt.previous().last() else { return attempt.stop() };
-    let to = attempt.url();
-    let upgrade = from.scheme() == "http" && to.scheme() == "https";
-    let same = from.host_str() == to.host_str()
-        && (from.origin() == to.origin() || upgrade && to.port().is_none());
-    if attempt.previous().len() > MAX_REDIRECTS {
-        attempt.error("it redirects again and again")
-    } else if same {
-        attempt.follow()
-    } else {
-        attempt.error("it redirects to another host, which is not followed")
-    }
+/// What requests to an address that the file names may reach. An inner address or `localhost` that
+/// stands there in so many words was meant; a name that turns out to point inwards was not, unless
+/// the file says `allow_private = true`.
+pub(super) fn reach(url: &Url, allow_private: bool) -> Reach {
+    if allow_private || outbound::is_written_private(url) { Reach::Anywhere } else { Reach::Public }
 }
 
 /// A failed request as a sentence, without its address, which may hold a key.

@@ -10,6 +10,7 @@ use std::process::Stdio;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
+use reqwest::Url;
 use reqwest::header::HeaderMap;
 use rmcp::model::{CallToolRequestParams, CallToolResponse, CallToolResult, Tool};
 use rmcp::service::RunningService;
@@ -24,6 +25,7 @@ use tokio::time::timeout;
 use super::Failure;
 use super::config::{Limits, is_tool_name};
 use super::http;
+use crate::outbound;
 use crate::thinking::ToolSpec;
 use crate::thinking::server::root_cause;
 
@@ -41,7 +43,7 @@ const INHERITED: [&str; 10] =
 #[derive(Clone)]
 pub(super) enum Reach {
     /// At an address, over streamable HTTP.
-    Http { url: String, headers: HeaderMap },
+    Http { url: Url, headers: HeaderMap, allow_private: bool },
     /// A program that EVA starts, over its standard input and output.
     Program { command: String, args: Vec<String>, env: BTreeMap<String, String> },
 }
@@ -124,8 +126,9 @@ impl McpServer {
 
     async fn open(&self) -> Result<RunningService<RoleClient, ()>, String> {
         match &self.config.reach {
-            Reach::Http { url, headers } => {
-                let client = http::client(url).map_err(|error| root_cause(&error))?;
+            Reach::Http { url, headers, allow_private } => {
+                let client = outbound::client(url, http::reach(url, *allow_private))
+                    .map_err(|error| root_cause(&error))?;
                 let headers: HashMap<_, _> =
                     headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
                 let config = StreamableHttpClientTransportConfig::with_uri(url.as_str())
