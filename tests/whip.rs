@@ -275,7 +275,9 @@ fn whip_refuses_what_the_rfc_wants_refused() {
             .await
             .is(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed");
         let options = send(&gateway, Method::OPTIONS, "/whip", &[], "").await;
-        assert!(options.status.is_success(), "{}", options.status);
+        assert_eq!(options.header("accept-post"), SDP);
+        let options = send(&gateway, Method::OPTIONS, &session, &[], "").await;
+        assert_eq!(options.header("accept-patch"), FRAGMENT);
         let tag = send(&gateway, Method::DELETE, &session, &[("if-match", "\"other\"")], "").await;
         assert_eq!(tag.status, StatusCode::OK, "the tag is ignored where no session is meant");
         until_free(&gateway).await;
@@ -422,7 +424,7 @@ fn a_key_and_a_free_line_are_wanted_as_anywhere() {
         refused.is(StatusCode::UNAUTHORIZED, "unauthorized");
         assert_eq!(refused.header("www-authenticate"), "Bearer");
         let options = send(&gateway, Method::OPTIONS, "/whip", &[], "").await;
-        assert!(options.status.is_success(), "browsers ask before they may send the key");
+        assert_eq!(options.status, StatusCode::OK, "browsers ask before they may send the key");
         let keyed = [("content-type", SDP), ("authorization", "Bearer secret")];
         let created = send(&gateway, Method::POST, "/whip", &keyed, &offer).await;
         assert_eq!(created.status, StatusCode::CREATED);

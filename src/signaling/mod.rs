@@ -77,7 +77,7 @@ impl Service {
 
 /// All routes.
 pub fn routes(service: Service) -> Router {
-    let open = status::routes().merge(page::routes()).merge(whip::open_routes());
+    let open = status::routes().merge(page::routes());
     let guarded = [
         (Scope::Call, calls::routes().merge(ice::routes()).merge(whip::routes())),
         (Scope::Admin, status::admin_routes()),
@@ -92,5 +92,6 @@ pub fn routes(service: Service) -> Router {
         .method_not_allowed_fallback(errors::wrong_method)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(CompressionLayer::new());
-    layers::before(all, &service).with_state(service)
+    let all = layers::before(all, &service).layer(middleware::from_fn(whip::announced));
+    all.with_state(service)
 }

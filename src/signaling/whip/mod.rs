@@ -11,9 +11,11 @@ mod publish;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::extract::Request;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, options, post};
+use axum::routing::{MethodRouter, post};
 
 use super::{ApiError, Service};
 use crate::ids::CallId;
@@ -34,23 +36,26 @@ pub(super) fn routes() -> Router<Service> {
         .route("/whep/{call}/{player}", session(patch::of_player()))
 }
 
-/// What browsers ask before they may send anything, and so without a key.
-pub(super) fn open_routes() -> Router<Service> {
-    let endpoint = || options(async || allows("OPTIONS, GET, HEAD, POST", "accept-post", SDP));
-    let session =
-        || options(async || allows("OPTIONS, GET, HEAD, PATCH, DELETE", "accept-patch", FRAGMENT));
-    Router::new()
-        .route("/whip", endpoint())
-        .route("/whip/{call}", session())
-        .route("/whep/{call}", endpoint())
-        .route("/whep/{call}/{player}", session())
+/// Layer of all routes: the answers to `OPTIONS` say what may be sent there (RFC 9725 section 4.2).
+/// Whatever is asked before a request is answered without a key, and before any route.
+pub(super) async fn announced(request: Request, next: Next) -> Response {
+    let asked = request.method() == Method::OPTIONS;
+    let takes = asked.then(|| taken_at(request.uri().path())).flatten();
+    let mut response = next.run(request).await;
+    if let Some((name, kind)) = takes {
+        response.headers_mut().insert(name, HeaderValue::from_static(kind));
+    }
+    response
 }
 
-fn allows(methods: &'static str, takes: &'static str, kind: &'static str) -> Response {
-    let mut response = StatusCode::OK.into_response();
-    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
-    response.headers_mut().insert(takes, HeaderValue::from_static(kind));
-    response
+/// What can be sent to an address of ours, and the header that says so.
+fn taken_at(path: &str) -> Option<(&'static str, &'static str)> {
+    let mut parts = path.trim_start_matches('/').split('/');
+    match (parts.next()?, parts.count()) {
+        ("whip", 0) | ("whep", 1) => Some(("accept-post", SDP)),
+        ("whip", 1) | ("whep", 2) => Some(("accept-patch", FRAGMENT)),
+        _ => None,
+    }
 }
 
 /// The body, if it is text of the wanted kind.
