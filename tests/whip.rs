@@ -202,7 +202,10 @@ fn duplex_talks_both_ways_on_one_connection() {
     runtime().block_on(async {
         let gateway = gateway(engines()).await;
         let (caller, offer) = dial("a=sendrecv").await;
+        // A client that only knows the client's part of DTLS is answered as one.
+        let offer = offer.replace("a=setup:actpass", "a=setup:active");
         let created = post_sdp(&gateway, "/whip?duplex=1", &offer).await;
+        assert!(created.body.contains("a=setup:passive"), "{}", created.body);
         assert!(created.body.contains("a=sendrecv"), "{}", created.body);
         let mut leg = caller.accept(&created.body).await.expect("a leg");
         until(&mut leg, |event| matches!(event, LegEvent::Connected)).await;
@@ -253,10 +256,6 @@ fn whip_refuses_what_the_rfc_wants_refused() {
         post(SDP, &"x".repeat(100_000)).await.is(StatusCode::PAYLOAD_TOO_LARGE, "too_large");
         assert_eq!(gateway.gateway.active(), 0, "nothing is left of what was refused");
 
-        let active = offer.replace("a=setup:actpass", "a=setup:active");
-        let passive = post(SDP, &active).await;
-        assert!(passive.body.contains("a=setup:passive"), "{}", passive.body);
-        send(&gateway, Method::DELETE, &passive.header("location"), &[], "").await;
         let with_parameter = post("application/sdp; charset=utf-8", &offer).await;
         assert_eq!(with_parameter.status, StatusCode::CREATED);
         let session = with_parameter.header("location");

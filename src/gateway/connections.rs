@@ -44,7 +44,10 @@ impl Gateway {
         let leg = self.legs.get(&call).map(|leg| leg.value().clone());
         let leg = leg.filter(|leg| !leg.is_over()).ok_or(Refusal::UnknownCall)?;
         match player {
-            Some(player) => leg.player(player).ok_or(Refusal::UnknownPlayer),
+            Some(player) => {
+                let player = leg.player(player).filter(|player| !player.is_over());
+                player.ok_or(Refusal::UnknownPlayer)
+            }
             None => Ok(leg),
         }
     }

@@ -83,7 +83,7 @@ impl Caller {
         let ssrc = rand::random();
         let ice = IceCredentials::random();
         let (builder, channels) =
-            peer::builder(&inbox, ssrc, &ice, config.silence_limit).map_err(setup)?;
+            peer::builder(&inbox, ssrc, &ice, config.silence_limit, false).map_err(setup)?;
         let line = if config.tcp_only {
             let crypto = default_provider().map_err(setup)?;
             let port = CallPort::new(&ice, &crypto).map_err(setup)?;

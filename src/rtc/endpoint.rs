@@ -166,8 +166,9 @@ impl RtcEndpoint {
         let port = CallPort::new(&ice, &self.crypto).map_err(setup)?;
         port.sessions.set_remote(offer.ice.clone()).map_err(setup)?;
         let line = self.mux.enter(port);
+        let limit = self.config.silence_limit;
         let (builder, channels) =
-            peer::builder(&inbox, ssrc, &ice, self.config.silence_limit).map_err(setup)?;
+            peer::builder(&inbox, ssrc, &ice, limit, offer.dtls_client).map_err(setup)?;
         let connection = builder
             .with_runtime(CallRuntime::new(&inbox, &flight, Some(line.port())))
             .with_udp_addrs(vec![LABEL.to_owned()])

@@ -38,9 +38,9 @@ impl LegHandle {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Whether the connection has ended.
+    /// Whether the connection has ended or is about to.
     pub fn is_over(&self) -> bool {
-        self.shared.port.is_closed()
+        self.shared.port.is_closed() || self.shared.inbox.end_reason().is_some()
     }
 
     /// Ends the connection, with a goodbye to the far side. Returns at once.

@@ -12,6 +12,7 @@ use rtc::ice::mdns::MulticastDnsMode;
 use rtc::interceptor::Slot;
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::configuration::media_engine::MIME_TYPE_OPUS;
+use rtc::peer_connection::transport::RTCDtlsRole;
 use rtc::rtp_transceiver::rtp_sender::{
     RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters,
     RtpCodecKind,
@@ -47,12 +48,14 @@ const OPUS_PAYLOAD_TYPE: u8 = 111;
 /// Data channels the far side has opened.
 pub(super) type Channels = mpsc::Receiver<Arc<dyn DataChannel>>;
 
-/// Everything that makes a connection ours, on which ports and runtime is left to the caller.
+/// Everything that makes a connection ours; as an answerer it begins the DTLS handshake, unless the
+/// far side wants to (`dtls_server`). On which ports and runtime is left to the caller.
 pub(super) fn builder(
     inbox: &Arc<Inbox>,
     ssrc: u32,
     ice: &IceCredentials,
     silence_limit: Duration,
+    dtls_server: bool,
 ) -> Result<(PeerConnectionBuilder<String>, Channels)> {
     let mut media = MediaEngine::default();
     media.register_codec(
@@ -60,15 +63,18 @@ pub(super) fn builder(
         RtpCodecKind::Audio,
     )?;
     let none = Some(Duration::ZERO);
-    let settings = SettingEngineBuilder::new()
+    let mut settings = SettingEngineBuilder::new()
         .with_ice_credentials(ice.ufrag.clone(), ice.password.clone())
         .with_multicast_dns_mode(MulticastDnsMode::Disabled)
         // Disconnected after half the limit, failed after the other half.
         .with_ice_timeouts(Some(silence_limit / 2), Some(silence_limit / 2), Some(KEEPALIVE))
         .with_ice_connection_attempts(Some(CHECK_INTERVAL), Some(CHECKS))
         .with_srflx_acceptance_min_wait(none)
-        .with_prflx_acceptance_min_wait(none)
-        .build();
+        .with_prflx_acceptance_min_wait(none);
+    if dtls_server {
+        settings = settings.with_answering_dtls_role(RTCDtlsRole::Server);
+    }
+    let settings = settings.build();
     let registry = configure_rtcp_reports(Registry::new())
         .with(Slot::from(SLOT), Tap::new(inbox.clone(), ssrc));
     let (announced, channels) = mpsc::channel(CHANNELS);

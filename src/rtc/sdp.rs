@@ -29,6 +29,8 @@ pub(super) struct Offer {
     pub(super) ice: IceCredentials,
     /// The hash of the certificate the client shows in DTLS.
     pub(super) fingerprint: String,
+    /// The client wants to begin the DTLS handshake (`setup:active`).
+    pub(super) dtls_client: bool,
 }
 
 /// Which way sound goes, as the side says it whose description it is.
@@ -211,19 +213,26 @@ impl Offer {
             text: join(kept),
             direction: section.direction(),
             audio_sections: sections.iter().filter(|s| s.is("audio") && s.is_live()).count(),
-            ice: transport.0,
-            fingerprint: transport.1,
+            ice: transport.ice,
+            fingerprint: transport.fingerprint,
+            dtls_client: transport.setup == "active",
             dtx: parameter(section.format_parameters(payload_type), "usedtx") == Some("1"),
         })
     }
 }
 
-/// The client's ICE credentials and fingerprint, or what keeps us from talking on an audio section
-/// that has Opus.
-fn transport(
-    session: &[&str],
-    section: &Section<'_>,
-) -> Result<(IceCredentials, String), &'static str> {
+/// What a section says about its transport.
+struct Transport<'a> {
+    ice: IceCredentials,
+    fingerprint: String,
+    setup: &'a str,
+}
+
+/// The transport of an audio section that has Opus, or what keeps us from talking on it.
+fn transport<'a>(
+    session: &[&'a str],
+    section: &Section<'a>,
+) -> Result<Transport<'a>, &'static str> {
     let value = |prefix: &str| {
         let of_session = || session.iter().find_map(|line| line.strip_prefix(prefix));
         section.attribute(prefix).or_else(of_session).unwrap_or_default()
@@ -239,7 +248,8 @@ fn transport(
     if section.attribute("a=rtcp-mux").is_none() {
         return Err("it does not multiplex RTCP (rtcp-mux)");
     }
-    Ok((ice, fingerprint.to_ascii_uppercase()))
+    let fingerprint = fingerprint.to_ascii_uppercase();
+    Ok(Transport { ice, fingerprint, setup: value("a=setup:") })
 }
 
 /// A hash function's name and pairs of hexadecimal digits (RFC 8122 section 5).
@@ -383,8 +393,9 @@ impl Answer {
         let Some((section, payload_type)) = voice(&sections) else {
             return Err(RtcError::BadAnswer("it has no Opus audio".to_owned()));
         };
-        let (ice, _) = transport(&session, section)
-            .map_err(|reason| RtcError::BadAnswer(reason.to_owned()))?;
+        let ice = transport(&session, section)
+            .map_err(|reason| RtcError::BadAnswer(reason.to_owned()))?
+            .ice;
         let lines = session.into_iter().chain(sections.iter().flat_map(|s| s.lines.clone()));
         let tcp = text.lines().filter_map(tcp_candidate).collect();
         Ok(Self { payload_type, text: join(lines), tcp, ice })
