@@ -3,6 +3,11 @@
 //! In: a [`GatewayConfig`], invitations from `signaling/`. Out: calls, each a task of its own. Owns the
 //! engines, the media endpoint and the table of calls; holds no state of a call beyond its handle.
 
+mod connections;
+mod protocol;
+
+pub use connections::Playing;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -12,12 +17,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admission::CallTicket;
-use crate::call::{self, CallSettings, Engines, Leg, Recall, Setup, SocketEnds, Tongue};
+use crate::call::{self, CallSettings, Engines, Leg, Recall, Setup, Tongue};
 use crate::ids::{CallId, SessionId};
 use crate::language::Language;
 use crate::observability::Metrics;
-use crate::realtime::{self, Abilities, Carrier, Session};
-use crate::rtc::{RtcConfig, RtcEndpoint, RtcError};
+use crate::realtime::{self, Session};
+use crate::rtc::{Flow, LegHandle, RtcConfig, RtcEndpoint, RtcError};
 use crate::speaking::clips::Clips;
 use crate::speaking::{SpecError, Voice, VoiceSpec};
 use crate::storage::Storage;
@@ -90,6 +95,20 @@ pub enum Refusal {
     /// The conversation cannot be set up like that.
     #[error("{0}")]
     Conversation(#[from] turn::SettingsError),
+    /// The call is over, or never was.
+    #[error("There is no such call; it may have ended already.")]
+    UnknownCall,
+    /// The player is gone, or never was.
+    #[error("There is no such player; it may have ended already.")]
+    UnknownPlayer,
+    /// All places of a call's players are taken.
+    #[error("{message}.")]
+    TooManyPlayers {
+        /// How many there may be.
+        message: String,
+        /// When to try again, seconds.
+        retry_after_s: u32,
+    },
     /// The media side failed.
     #[error(
         "The call could not be set up ({0}); try again, and look at the gateway's log if it goes on."
@@ -129,6 +148,8 @@ pub struct Gateway {
     engines: Engines,
     config: GatewayConfig,
     calls: Arc<DashMap<CallId, CancellationToken>>,
+    /// What can be asked of the calls' connections.
+    legs: Arc<DashMap<CallId, LegHandle>>,
     tasks: TaskTracker,
     closing: AtomicBool,
     started: Instant,
@@ -144,6 +165,7 @@ impl Gateway {
             engines,
             config,
             calls: Arc::default(),
+            legs: Arc::default(),
             tasks: TaskTracker::new(),
             closing: AtomicBool::new(false),
             started: Instant::now(),
@@ -153,67 +175,7 @@ impl Gateway {
 
     /// Answers an offer and starts the call.
     pub async fn admit(&self, invitation: Invitation) -> Result<Admitted, Refusal> {
-        let Invitation { offer_sdp, mut wishes, realtime, ticket } = invitation;
-        if let Some(config) = &realtime {
-            self.follow(&mut wishes, config);
-        }
-        let prepared = self.prepare(&wishes).await?;
-        let session = realtime.map(|config| self.session(&prepared, Carrier::DataChannel, config));
-        let (leg, answer_sdp) = self.endpoint.answer(&offer_sdp).await.map_err(refusal)?;
-        if let Some(ticket) = &ticket {
-            ticket.follow(leg.was_connected());
-        }
-        let kept = prepared.settings.memory.as_ref().map(|memory| memory.session.clone());
-        let call_id = self.begin(prepared, Leg::Web(leg), session, ticket);
-        Ok(Admitted { call_id, answer_sdp, session: kept })
-    }
-
-    /// Starts a call over a WebSocket, whose client speaks OpenAI's Realtime protocol.
-    pub async fn admit_socket(
-        &self,
-        mut wishes: Wishes,
-        config: realtime::Config,
-        ticket: CallTicket,
-    ) -> Result<(CallId, SocketEnds), Refusal> {
-        ticket.connected();
-        self.follow(&mut wishes, &config);
-        let prepared = self.prepare(&wishes).await?;
-        let session = self.session(&prepared, Carrier::WebSocket, config);
-        let (leg, ends) = call::socket();
-        Ok((self.begin(prepared, leg, Some(session), Some(ticket)), ends))
-    }
-
-    /// A session's settings are wishes too.
-    fn follow(&self, wishes: &mut Wishes, config: &realtime::Config) {
-        let named = config.voice_spec(&self.engines.voice.name());
-        wishes.voice = named.or(wishes.voice.take());
-        let asked = config.input.transcription.as_ref().and_then(|asked| asked.language.clone());
-        wishes.language = asked.or(wishes.language.take());
-    }
-
-    fn session(
-        &self,
-        prepared: &Prepared,
-        carrier: Carrier,
-        config: realtime::Config,
-    ) -> Box<Session> {
-        let voices = prepared.engines.voices.clone();
-        let multilingual = self.config.multilingual;
-        let abilities = Abilities {
-            check_voice: Box::new(move |wanted| {
-                let spec: VoiceSpec =
-                    wanted.parse().map_err(|error: SpecError| format!("{error}."))?;
-                voices.check(&spec).map_err(|error| format!("{error}."))
-            }),
-            check_language: Box::new(move |language| {
-                spoken_language(Some(language), Language::En, multilingual)
-                    .map(drop)
-                    .map_err(|refusal| refusal.to_string())
-            }),
-            own_voice: prepared.engines.voice.name(),
-            own_model: prepared.engines.llm.name(),
-        };
-        Box::new(Session::new(prepared.place.id, carrier, config, abilities))
+        self.admit_as(invitation, Flow::Both).await
     }
 
     /// Takes a place, and gets ready what the call wants.
@@ -255,10 +217,15 @@ impl Gateway {
     ) -> CallId {
         let Prepared { place, engines, settings } = prepared;
         let id = place.id;
+        if let Leg::Web(leg) = &leg
+            && let Some(handle) = leg.handle()
+        {
+            self.legs.insert(id, handle);
+        }
         let setup = Setup { leg, engines, settings, realtime };
         self.tasks.spawn(async move {
             call::run(id, setup, place.ended.clone()).await;
-            drop((place, ticket));
+            drop((ticket, place));
         });
         id
     }
@@ -324,7 +291,7 @@ impl Gateway {
         let id = CallId::random();
         let ended = CancellationToken::new();
         self.calls.insert(id, ended.clone());
-        let place = Place { id, ended, calls: self.calls.clone() };
+        let place = Place { id, ended, calls: self.calls.clone(), legs: self.legs.clone() };
         if self.calls.len() > self.config.max_calls {
             Metrics::call_refused("busy");
             return Err(Refusal::Busy { retry_after_s: 5 });
@@ -422,10 +389,12 @@ struct Place {
     id: CallId,
     ended: CancellationToken,
     calls: Arc<DashMap<CallId, CancellationToken>>,
+    legs: Arc<DashMap<CallId, LegHandle>>,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
+        self.legs.remove(&self.id);
         self.calls.remove(&self.id);
         Metrics::call_ended(self.calls.len());
     }
@@ -477,6 +446,9 @@ fn voice_refusal(error: VoiceError) -> Refusal {
 }
 
 fn refusal(error: RtcError) -> Refusal {
+    if let Some(refusal) = connections::of_connection(&error) {
+        return refusal;
+    }
     if matches!(error, RtcError::BadOffer(_) | RtcError::NoAudio) {
         Metrics::call_refused("bad_offer");
         Refusal::BadOffer(error.to_string())

@@ -1,8 +1,8 @@
 //! Identifiers of calls, sessions, turns and replies.
 //!
-//! In: nothing. Out: small ids that print shortly. A [`CallId`] is random, because people hang up by
-//! it; a [`SessionId`] is what a client calls its conversation; turns and replies are counted within
-//! their call.
+//! In: nothing. Out: small ids that print shortly. A [`CallId`] and a [`PlayerId`] are random, because
+//! people hang up by them; a [`SessionId`] is what a client calls its conversation; turns and replies
+//! are counted within their call.
 
 use std::fmt;
 use std::sync::Arc;
@@ -97,6 +97,28 @@ impl fmt::Display for SessionId {
 impl fmt::Debug for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[session]")
+    }
+}
+
+/// One player that listens to a call. Random, printed as 32 hex digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PlayerId(uuid::Uuid);
+
+impl PlayerId {
+    /// A new random id.
+    pub fn random() -> Self {
+        Self(uuid::Uuid::new_v4())
+    }
+
+    /// Reads the printed form back; `None` if it is not one.
+    pub fn parse(text: &str) -> Option<Self> {
+        uuid::Uuid::try_parse(text).ok().map(Self)
+    }
+}
+
+impl fmt::Display for PlayerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.simple())
     }
 }
 

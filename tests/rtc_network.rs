@@ -4,10 +4,12 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use eva_voice::rtc::{LegEvent, WebLeg};
+use eva_voice::rtc::{
+    CallerConfig, CloseReason, IceCredentials, LegEvent, RtcConfig, RtcEndpoint, RtcError, WebLeg,
+};
 
 mod rtc_support;
-use rtc_support::{Network, endpoint, until};
+use rtc_support::{LOCAL, Network, endpoint, until};
 
 /// Talks both ways in real time for a while; the shares of packets that arrived, gateway's side
 /// first.
@@ -64,4 +66,50 @@ async fn a_call_survives_its_caller_getting_another_address() {
         let arrived = talk(&mut near, &mut far, 2).await;
         assert!(arrived.0 > 0.9 && arrived.1 > 0.9, "{arrived:?} under the new address");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ice_restarts_in_mid_call_and_both_sides_keep_hearing_each_other() {
+    let local = std::net::SocketAddr::new(LOCAL, 0);
+    let config = RtcConfig {
+        tcp: Some(local),
+        silence_limit: Duration::from_secs(5),
+        ..RtcConfig::new(local)
+    };
+    let endpoint = RtcEndpoint::bind(config).await.expect("free ports");
+    let caller = CallerConfig {
+        tcp_only: true,
+        silence_limit: Duration::from_secs(5),
+        ..rtc_support::from_localhost()
+    };
+    let (mut near, mut far) = rtc_support::call(&endpoint, caller).await;
+    let handle = near.handle().expect("the gateway's side has one");
+    let mut names = vec![handle.ice_name()];
+    for _ in 0..6 {
+        let theirs = IceCredentials::random();
+        let ours = endpoint.restart_ice(&handle, theirs.clone()).expect("new credentials");
+        assert!(handle.is_current(&theirs) && handle.was_restarted());
+        assert_eq!(ours.ice.ufrag, handle.ice_name());
+        assert!(far.restart_ice(theirs, ours.ice));
+        names.push(handle.ice_name());
+        let (at_near, at_far) = talk(&mut near, &mut far, 1).await;
+        assert!(at_near > 0.9 && at_far > 0.9, "{at_near} {at_far}");
+    }
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), 7, "every session has a name of its own");
+    assert_eq!(endpoint.calls(), 1, "one call, whatever its names");
+    // Silence for longer than either side waits: only checks keep the call up, under the newest
+    // credentials.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let (at_near, at_far) = talk(&mut near, &mut far, 1).await;
+    assert!(at_near > 0.9 && at_far > 0.9, "{at_near} {at_far}");
+    handle.hang_up();
+    assert_eq!(rtc_support::until_closed(&mut far).await, CloseReason::ChannelClosed);
+    assert_eq!(rtc_support::until_closed(&mut near).await, CloseReason::Local);
+    while endpoint.calls() > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let late = endpoint.restart_ice(&handle, IceCredentials::random());
+    assert!(matches!(late, Err(RtcError::Over)));
 }

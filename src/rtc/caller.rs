@@ -18,14 +18,16 @@ use webrtc::peer_connection::{PeerConnection, RTCSessionDescription};
 
 use super::endpoint::LABEL;
 use super::flight::Flight;
+use super::ice::IceCredentials;
 use super::inbox::Inbox;
 use super::leg::Parts;
 use super::mux::CallLine;
-use super::peer::{self, Channels, IceCredentials};
+use super::peer::{self, Channels};
 use super::port::{CallPort, PEER};
 use super::runtime::CallRuntime;
 use super::sdp::Answer;
 use super::tcp::Connection;
+use super::voice::{Players, Voice};
 use super::{EVENTS_CHANNEL, RtcError, WebLeg};
 
 /// How long one of the gateway's TCP addresses may take to accept.
@@ -81,10 +83,10 @@ impl Caller {
         let ssrc = rand::random();
         let ice = IceCredentials::random();
         let (builder, channels) =
-            peer::builder(&inbox, ssrc, &ice, config.silence_limit).map_err(setup)?;
+            peer::builder(&inbox, ssrc, &ice, config.silence_limit, false).map_err(setup)?;
         let line = if config.tcp_only {
             let crypto = default_provider().map_err(setup)?;
-            let port = CallPort::new(&ice.ufrag, &ice.password, &crypto).map_err(setup)?;
+            let port = CallPort::new(&ice, &crypto).map_err(setup)?;
             Some(CallLine::alone(port))
         } else {
             None
@@ -140,8 +142,19 @@ impl Caller {
                 let Self {
                     connection, track, ssrc, inbox, flight, channel, channels, line, ..
                 } = self;
-                let parts =
-                    Parts { connection, track, ssrc, inbox, flight, channel, channels, line };
+                let voice = Voice::new(inbox.clone(), track, ssrc);
+                let parts = Parts {
+                    connection,
+                    voice: Some(Arc::new(voice)),
+                    inbox,
+                    flight,
+                    channel,
+                    channels,
+                    line,
+                    players: Arc::new(Players::default()),
+                    seat: None,
+                    handle: None,
+                };
                 Ok(parts.start())
             }
             Err(error) => {
@@ -157,6 +170,7 @@ impl Caller {
         self.inbox.set_payload_type(answer.payload_type);
         let text = match &self.line {
             Some(line) => {
+                line.port().sessions.set_remote(answer.ice.clone()).map_err(setup)?;
                 let stream = self.connect(&answer.tcp).await?;
                 let gateway = stream.peer_addr().map_err(setup)?;
                 let connection =

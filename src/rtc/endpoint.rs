@@ -8,7 +8,7 @@
 //! no offer can point the gateway at somebody else.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use rtc::crypto::{RTCCryptoProvider, default_provider};
 use tokio::task::JoinSet;
@@ -17,14 +17,19 @@ use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::peer_connection::{PeerConnection, RTCSessionDescription};
 
 use super::flight::Flight;
+use super::handle::{LegHandle, Shared};
+use super::ice::IceCredentials;
 use super::inbox::Inbox;
 use super::leg::Parts;
 use super::mux::Mux;
-use super::peer::{self, IceCredentials};
+use super::peer;
 use super::port::CallPort;
+use super::reoffer::Agreed;
 use super::runtime::CallRuntime;
-use super::sdp::{self, Offer, OpusTerms};
-use super::{RtcConfig, RtcError, WebLeg, tcp};
+use super::sdp::{self, Direction, Offer, OpusTerms};
+use super::voice::{Players, Seat, Voice};
+use super::{Flow, IceFragment, RtcConfig, RtcError, WebLeg, tcp};
+use crate::ids::PlayerId;
 
 /// What the library binds and lets go of for each call, see `runtime`.
 pub(super) const LABEL: &str = "127.0.0.1:0";
@@ -84,15 +89,86 @@ impl RtcEndpoint {
     /// [`RtcError::BadOffer`] and [`RtcError::NoAudio`] say what is wrong with the offer;
     /// [`RtcError::Setup`] that the connection could not be made.
     pub async fn answer(&self, offer_sdp: &str) -> Result<(WebLeg, String), RtcError> {
+        self.answer_as(offer_sdp, Flow::Both).await
+    }
+
+    /// The same, with sound going this way at most.
+    ///
+    /// # Errors
+    /// The same; an offer for no sound that way is bad.
+    pub async fn answer_as(
+        &self,
+        offer_sdp: &str,
+        flow: Flow,
+    ) -> Result<(WebLeg, String), RtcError> {
+        self.connect(offer_sdp, flow, None).await
+    }
+
+    /// Lets a player listen to a call: the handle of its connection, and the answer to its offer.
+    ///
+    /// # Errors
+    /// As [`answer`](Self::answer); [`RtcError::TooManyPlayers`]; [`RtcError::Over`] if the call is.
+    pub async fn attach(
+        &self,
+        call: &LegHandle,
+        player: PlayerId,
+        offer_sdp: &str,
+    ) -> Result<(LegHandle, String), RtcError> {
+        let seat = call.seats().reserve(player)?;
+        let (leg, answer) = self.connect(offer_sdp, Flow::ToClient, Some(seat)).await?;
+        let handle = leg.handle().ok_or(RtcError::Over)?;
+        // Nobody reads a player's events: they are few, and kept within bounds.
+        call.seats().seat(player, leg.split().0, handle.clone());
+        Ok((handle, answer))
+    }
+
+    /// Answers a later offer of a connection. New ICE credentials in it restart ICE (RFC 8839
+    /// section 4.4.1.1.1): the answer has new ones too, and media goes on meanwhile.
+    ///
+    /// # Errors
+    /// [`RtcError::BadOffer`] if it does not continue what was agreed, [`RtcError::Over`] if the
+    /// connection has ended. The connection goes on as it was.
+    pub fn reanswer(&self, leg: &LegHandle, offer_sdp: &str) -> Result<String, RtcError> {
+        leg.reanswer(offer_sdp, &self.candidates())
+    }
+
+    /// Restarts ICE of a connection without an offer, as WHIP does: `remote` are the client's
+    /// credentials from now on, and ours are in the fragment. Media goes on meanwhile.
+    ///
+    /// # Errors
+    /// [`RtcError::Over`] if the connection has ended.
+    pub fn restart_ice(
+        &self,
+        leg: &LegHandle,
+        remote: IceCredentials,
+    ) -> Result<IceFragment, RtcError> {
+        let ours = leg.restart(remote)?;
+        Ok(leg.fragment(ours, self.candidates()))
+    }
+
+    /// Our side of the ICE session in force.
+    pub fn ice(&self, leg: &LegHandle) -> IceFragment {
+        leg.fragment(leg.ours(), self.candidates())
+    }
+
+    async fn connect(
+        &self,
+        offer_sdp: &str,
+        flow: Flow,
+        seat: Option<Seat>,
+    ) -> Result<(WebLeg, String), RtcError> {
         let offer = Offer::read(offer_sdp)?;
+        let direction = wanted(flow, &offer)?;
         let ice = IceCredentials::random();
         let ssrc = rand::random();
         let inbox = Arc::new(Inbox::default());
         let flight = Arc::new(Flight::default());
-        let port = CallPort::new(&ice.ufrag, &ice.password, &self.crypto).map_err(setup)?;
+        let port = CallPort::new(&ice, &self.crypto).map_err(setup)?;
+        port.sessions.set_remote(offer.ice.clone()).map_err(setup)?;
         let line = self.mux.enter(port);
+        let limit = self.config.silence_limit;
         let (builder, channels) =
-            peer::builder(&inbox, ssrc, &ice, self.config.silence_limit).map_err(setup)?;
+            peer::builder(&inbox, ssrc, &ice, limit, offer.dtls_client).map_err(setup)?;
         let connection = builder
             .with_runtime(CallRuntime::new(&inbox, &flight, Some(line.port())))
             .with_udp_addrs(vec![LABEL.to_owned()])
@@ -100,43 +176,63 @@ impl RtcEndpoint {
             .await
             .map_err(setup)?;
         let connection: Arc<dyn PeerConnection> = Arc::new(connection);
-        let track = peer::voice_track(ssrc);
-        match self.negotiate(&*connection, &track, offer, &inbox).await {
-            Ok(answer) => {
-                let parts = Parts {
-                    connection,
-                    track,
-                    ssrc,
-                    inbox,
-                    flight,
-                    channel: None,
-                    channels,
-                    line: Some(line),
-                };
-                Ok((parts.start(), answer))
-            }
-            Err(error) => {
-                let _ = connection.close().await;
-                Err(error)
-            }
-        }
+        let sends = direction.narrowed_by(offer.direction).sends();
+        let track = sends.then(|| peer::voice_track(ssrc));
+        let answer =
+            match self.negotiate(&*connection, track.as_ref(), &offer, direction, &inbox).await {
+                Ok(answer) => answer,
+                Err(error) => {
+                    let _ = connection.close().await;
+                    return Err(error);
+                }
+            };
+        let voice = track.map(|track| Arc::new(Voice::new(inbox.clone(), track, ssrc)));
+        let players = Arc::new(Players::default());
+        let handle = LegHandle::new(Shared {
+            mux: self.mux.clone(),
+            port: line.port().clone(),
+            inbox: inbox.clone(),
+            voice: voice.clone(),
+            players: players.clone(),
+            agreed: Mutex::new(Agreed::new(&offer, answer.clone())),
+        });
+        let (channel, line, handle) = (None, Some(line), Some(handle));
+        let parts = Parts {
+            connection,
+            voice,
+            inbox,
+            flight,
+            channel,
+            channels,
+            line,
+            players,
+            seat,
+            handle,
+        };
+        Ok((parts.start(), answer))
     }
 
     async fn negotiate(
         &self,
         connection: &dyn PeerConnection,
-        track: &Arc<TrackLocalStaticRTP>,
-        offer: Offer,
+        track: Option<&Arc<TrackLocalStaticRTP>>,
+        offer: &Offer,
+        direction: Direction,
         inbox: &Inbox,
     ) -> Result<String, RtcError> {
         let refused = |error: webrtc::error::Error| RtcError::BadOffer(error.to_string());
-        connection.add_track(track.clone() as Arc<dyn TrackLocal>).await.map_err(setup)?;
+        if let Some(track) = track {
+            connection.add_track(track.clone() as Arc<dyn TrackLocal>).await.map_err(setup)?;
+        }
         let terms = OpusTerms {
-            listens: offer.listens,
+            direction,
+            // RFC 9725 section 4.4.1, and WHEP alike.
+            mux_only: direction != Direction::SendRecv,
+            offered: offer.direction,
             dtx: offer.dtx,
             max_average_bitrate: self.config.max_average_bitrate,
         };
-        let offer = RTCSessionDescription::offer(offer.text).map_err(refused)?;
+        let offer = RTCSessionDescription::offer(offer.text.clone()).map_err(refused)?;
         connection.set_remote_description(offer).await.map_err(refused)?;
         let answer = connection.create_answer(None).await.map_err(refused)?;
         let (text, payload_type) = sdp::complete(&answer.sdp, &terms, &self.candidates())?;
@@ -163,6 +259,24 @@ impl RtcEndpoint {
             self.tcp.map(|tcp| (addresses(tcp), tcp.port())),
         )
     }
+}
+
+/// The most we do on a connection, if the client offers its part of it.
+fn wanted(flow: Flow, offer: &Offer) -> Result<Direction, RtcError> {
+    let (ours, reason) = match flow {
+        Flow::Both => return Ok(Direction::SendRecv),
+        // RFC 9725 section 4.4.2.
+        Flow::FromClient if offer.audio_sections > 1 => (None, "it has more than one audio track"),
+        Flow::FromClient => (
+            offer.direction.sends().then_some(Direction::RecvOnly),
+            "its audio must be sendonly or sendrecv",
+        ),
+        Flow::ToClient => (
+            offer.direction.receives().then_some(Direction::SendOnly),
+            "its audio must be recvonly or sendrecv",
+        ),
+    };
+    ours.ok_or_else(|| RtcError::BadOffer(reason.to_owned()))
 }
 
 /// Addresses of the interfaces that are up: no loopback (unless there is nothing else), no

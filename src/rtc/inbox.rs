@@ -34,6 +34,8 @@ pub(super) struct Inbox {
     connected: AtomicBool,
     connected_at: OnceLock<Instant>,
     channel_open: AtomicBool,
+    /// A channel is open, ours or not, whose end is the leg's.
+    channel_held: AtomicBool,
     /// The payload type agreed for Opus.
     payload_type: AtomicU8,
     counters: Counters,
@@ -80,6 +82,15 @@ impl Inbox {
         self.channel_open.load(Ordering::Acquire)
     }
 
+    /// Whether the far side hangs up by closing a channel.
+    pub(super) fn is_channel_held(&self) -> bool {
+        self.channel_held.load(Ordering::Acquire)
+    }
+
+    pub(super) fn channel_held(&self) {
+        self.channel_held.store(true, Ordering::Release);
+    }
+
     /// Whether handshakes are still going on: until the data channel is open, or, since there may
     /// be none, for a while after connecting.
     pub(super) fn is_settling(&self) -> bool {
@@ -97,6 +108,7 @@ impl Inbox {
     }
 
     pub(super) fn channel_opened(&self) {
+        self.channel_held();
         if !self.channel_open.swap(true, Ordering::AcqRel) {
             locked(&self.waiting).events.push_back(LegEvent::ChannelOpen);
             self.arrived.notify_one();

@@ -1,29 +1,29 @@
 //! One connected call: its handles, and the task that keeps it.
 //!
 //! In: the library's connection once offer and answer are exchanged. Out: [`LegEvents`] to the
-//! call, and through [`LegSender`] packets and texts to the far side. The task owns the connection
+//! call, and through [`LegSender`] packets and texts to the far side and to the call's players. The task owns the connection
 //! and its entry in the table of calls; when it ends, for whatever reason, nothing is left.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures::FutureExt;
 use rtc::rtcp::goodbye::Goodbye;
-use rtc::rtp;
 use rtc::statistics::StatsSelector;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, timeout};
 use webrtc::data_channel::{DataChannel, DataChannelEvent};
 use webrtc::media_stream::track_local::TrackLocal;
-use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::peer_connection::{PeerConnection, RTCStatsReport};
 
 use super::flight::{Flight, TICK};
+use super::handle::LegHandle;
+use super::ice::IceCredentials;
 use super::inbox::{Inbox, LegEvents};
 use super::mux::CallLine;
 use super::peer::Channels;
+use super::port::CallPort;
+use super::voice::{Players, Seat, Voice};
 use super::{CloseReason, EVENTS_CHANNEL, LegEvent, LegStats, Transport};
 
 /// Texts and questions waiting for the leg's task; [`LegSender::send_text`] says when it is full.
@@ -41,6 +41,10 @@ const PARTING: Duration = Duration::from_millis(20);
 pub struct WebLeg {
     sender: LegSender,
     events: LegEvents,
+    /// Absent on the dialling side.
+    handle: Option<LegHandle>,
+    /// On the dialling side over TCP: what restarts ICE there.
+    port: Option<Arc<CallPort>>,
 }
 
 impl WebLeg {
@@ -52,6 +56,20 @@ impl WebLeg {
     /// The sending side.
     pub fn sender(&self) -> &LegSender {
         &self.sender
+    }
+
+    /// What signaling may do to the leg; `None` on the dialling side.
+    pub fn handle(&self) -> Option<LegHandle> {
+        self.handle.clone()
+    }
+
+    /// The dialling side's part of an ICE restart: these are the credentials of both sides from now
+    /// on. `false` where the WebRTC library has sockets of its own: on the dialling side over UDP.
+    pub fn restart_ice(&self, local: IceCredentials, remote: IceCredentials) -> bool {
+        let Some(port) = &self.port else { return false };
+        let restarted = port.sessions.restart(local, remote).is_ok();
+        port.use_newest();
+        restarted
     }
 
     /// Tells, as long as anybody asks, whether media has ever been able to flow. It does not keep
@@ -71,9 +89,9 @@ impl WebLeg {
 #[derive(Clone)]
 pub struct LegSender {
     inbox: Arc<Inbox>,
-    track: Arc<TrackLocalStaticRTP>,
-    ssrc: u32,
-    sequence: Arc<AtomicU16>,
+    /// Absent if the far side never listens.
+    voice: Option<Arc<Voice>>,
+    players: Arc<Players>,
     commands: mpsc::Sender<Command>,
 }
 
@@ -84,29 +102,15 @@ enum Command {
 }
 
 impl LegSender {
-    /// Sends one Opus packet under the next sequence number. `timestamp` counts 48 kHz samples;
-    /// `marker` belongs on the first packet after silence only. Never waits: `false` if the packet
-    /// was dropped because the leg is not connected or its driver is 256 packets behind.
+    /// Sends one Opus packet under the next sequence number to the far side, if it listens, and to
+    /// the call's players. `timestamp` counts 48 kHz samples; `marker` belongs on the first packet
+    /// after silence only. Never waits: `false` if the packet was dropped because nobody listens, or
+    /// their drivers are 256 packets behind.
     pub fn send_opus(&self, payload: Bytes, timestamp: u32, marker: bool) -> bool {
-        if !self.inbox.is_connected() {
-            return false;
-        }
-        let header = rtp::Header {
-            version: 2,
-            marker,
-            payload_type: self.inbox.payload_type(),
-            sequence_number: self.sequence.fetch_add(1, Ordering::Relaxed),
-            timestamp,
-            ssrc: self.ssrc,
-            ..Default::default()
-        };
-        let packet = rtp::Packet { header, payload };
-        // Only a full queue to the driver makes this pend.
-        let sent = matches!(self.track.write_rtp(packet).now_or_never(), Some(Ok(())));
-        if sent {
-            self.inbox.count_sent();
-        }
-        sent
+        let played = self.players.send(&payload, timestamp, marker);
+        let voice = self.voice.as_ref();
+        let heard = voice.is_some_and(|voice| voice.send(payload, timestamp, marker));
+        heard || played
     }
 
     /// Sends a text on the data channel. `false` if it was dropped: no channel is open, or 256
@@ -148,8 +152,8 @@ impl LegSender {
 /// What a leg is made of once its descriptions are exchanged.
 pub(super) struct Parts {
     pub(super) connection: Arc<dyn PeerConnection>,
-    pub(super) track: Arc<TrackLocalStaticRTP>,
-    pub(super) ssrc: u32,
+    /// Absent if the far side never listens.
+    pub(super) voice: Option<Arc<Voice>>,
     pub(super) inbox: Arc<Inbox>,
     /// What is repeated while handshakes go on.
     pub(super) flight: Arc<Flight>,
@@ -158,6 +162,10 @@ pub(super) struct Parts {
     pub(super) channels: Channels,
     /// The call's place on the ports; none on the dialling side over UDP, which has its own.
     pub(super) line: Option<CallLine>,
+    pub(super) players: Arc<Players>,
+    /// The place among the players of a call, if this is one.
+    pub(super) seat: Option<Seat>,
+    pub(super) handle: Option<LegHandle>,
 }
 
 impl Parts {
@@ -166,19 +174,23 @@ impl Parts {
         let (commands, received) = mpsc::channel(COMMANDS);
         let sender = LegSender {
             inbox: self.inbox.clone(),
-            track: self.track.clone(),
-            ssrc: self.ssrc,
-            sequence: Arc::new(AtomicU16::new(rand::random())),
+            voice: self.voice.clone(),
+            players: self.players.clone(),
             commands,
         };
         let events = LegEvents::new(self.inbox.clone());
-        tokio::spawn(Task { parts: self, commands: received }.run());
-        WebLeg { sender, events }
+        let handle = self.handle.clone();
+        let dialled = self.line.as_ref().filter(|_| handle.is_none());
+        let port = dialled.map(|line| line.port().clone());
+        tokio::spawn(Task { parts: self, foreign: false, commands: received }.run());
+        WebLeg { sender, events, handle, port }
     }
 }
 
 struct Task {
     parts: Parts,
+    /// The channel has another label than ours: only its end counts.
+    foreign: bool,
     commands: mpsc::Receiver<Command>,
 }
 
@@ -224,8 +236,9 @@ impl Task {
     /// Some reason if the leg is over.
     fn on_channel(&mut self, event: Option<DataChannelEvent>) -> Option<CloseReason> {
         match event {
+            Some(DataChannelEvent::OnOpen) if self.foreign => self.parts.inbox.channel_held(),
             Some(DataChannelEvent::OnOpen) => self.parts.inbox.channel_opened(),
-            Some(DataChannelEvent::OnMessage(message)) if message.is_string => {
+            Some(DataChannelEvent::OnMessage(message)) if message.is_string && !self.foreign => {
                 if let Ok(text) = String::from_utf8(message.data.to_vec()) {
                     self.parts.inbox.text(text);
                 }
@@ -238,9 +251,18 @@ impl Task {
 
     async fn on_new_channel(&mut self, channel: Arc<dyn DataChannel>) {
         let ours = channel.label().await.is_ok_and(|label| label == EVENTS_CHANNEL);
-        if ours && self.parts.channel.is_none() {
-            self.parts.channel = Some(channel);
-        } else {
+        let unwanted = match &self.parts.channel {
+            None => {
+                self.foreign = !ours;
+                self.parts.channel.replace(channel)
+            }
+            Some(_) if ours && self.foreign => {
+                self.foreign = false;
+                self.parts.channel.replace(channel)
+            }
+            Some(_) => Some(channel),
+        };
+        if let Some(channel) = unwanted {
             // Nobody would read it, and its messages would be kept.
             let _ = channel.close().await;
         }
@@ -264,16 +286,19 @@ impl Task {
     }
 
     async fn end(self, reason: CloseReason) {
-        let Parts { connection, track, ssrc, inbox, channel, line, .. } = self.parts;
+        let Parts { connection, voice, inbox, channel, line, players, seat, .. } = self.parts;
         let connected = inbox.is_connected();
         inbox.close(reason);
+        players.close();
         if reason == CloseReason::Local && connected {
             let part = async {
                 if let Some(channel) = &channel {
                     let _ = channel.close().await;
                 }
-                let goodbye = Goodbye { sources: vec![ssrc], reason: Bytes::new() };
-                let _ = track.write_rtcp(vec![Box::new(goodbye)]).await;
+                if let Some(voice) = &voice {
+                    let goodbye = Goodbye { sources: vec![voice.ssrc], reason: Bytes::new() };
+                    let _ = voice.track.write_rtcp(vec![Box::new(goodbye)]).await;
+                }
                 tokio::time::sleep(PARTING).await;
             };
             let _ = timeout(CLOSE_WITHIN, part).await;
@@ -283,8 +308,10 @@ impl Task {
             Ok(Err(error)) => tracing::debug!(%error, "closing the connection failed"),
             Err(_) => tracing::warn!("closing the connection takes too long; it is dropped"),
         }
-        let _ = timeout(CLOSE_WITHIN, track.unbind()).await;
-        drop(line);
+        if let Some(voice) = &voice {
+            let _ = timeout(CLOSE_WITHIN, voice.track.unbind()).await;
+        }
+        drop((line, seat));
     }
 }
 

@@ -6,10 +6,12 @@
 //!
 //! [`RtcEndpoint`] owns the two sockets and shares them among all calls: `mux` finds the call of a
 //! datagram, `tcp` the call of a connection; `port` is one call's place there and follows its
-//! caller from path to path; `runtime` shows that to the WebRTC library as a socket of its own;
+//! caller from path to path and from ICE session to ICE session (`ice`); `runtime` shows that to the WebRTC library as a socket of its own;
 //! `flight` repeats lost handshakes.
-//! `leg` holds one connected call, whoever dialled; [`Caller`] is the dialling side. `sdp` checks
-//! offers and completes answers, `tap` reads RTP and RTCP where they leave the library, `inbox`
+//! `leg` holds one connected call, whoever dialled; [`Caller`] is the dialling side. `voice` sends
+//! EVA's sound to all who listen to a call; a [`LegHandle`] is what signaling holds of a connection.
+//! `sdp` checks offers and completes answers, `reoffer` answers later ones, `fragment` reads those of
+//! WHIP, `tap` reads RTP and RTCP where they leave the library, `inbox`
 //! keeps them for the call.
 //!
 //! This is the only module that names the crates `webrtc` and `rtc`. It decodes no audio, orders no
@@ -24,30 +26,53 @@ use bytes::Bytes;
 mod caller;
 mod endpoint;
 mod flight;
+mod fragment;
+mod handle;
+mod ice;
 mod inbox;
 mod leg;
 mod mux;
 mod peer;
 mod port;
+mod reoffer;
 mod runtime;
 mod sdp;
 pub mod stun;
 mod tap;
 mod tcp;
+mod voice;
 
 pub use caller::{Caller, CallerConfig};
 pub use endpoint::RtcEndpoint;
+pub use fragment::{FragmentError, IceFragment};
+pub use handle::LegHandle;
+pub use ice::IceCredentials;
 pub use inbox::LegEvents;
 pub use leg::{LegSender, WebLeg};
 
 /// The label of the data channel that carries a call's events, opened by the client before its
-/// offer. Channels with other labels are ignored.
+/// offer. On a channel with another label nothing is read or said; its end ends the leg, too.
 pub const EVENTS_CHANNEL: &str = "oai-events";
 
 /// Log directives (as `tracing_subscriber::EnvFilter` reads them) that silence what the library
 /// warns of on every ordinary call.
 pub const QUIET_LOGS: &str =
     "webrtc=error,rtc=error,rtc_ice=error,rtc_dtls=error,rtc_sctp=error,rtc_interceptor=error";
+
+/// Players that may listen to one call at once, beside its own connection. Each costs the gateway what
+/// sending to a call costs.
+pub const MOST_PLAYERS: usize = 8;
+
+/// Which way sound goes on a connection that the gateway answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// Both ways, or as much of that as the client offers.
+    Both,
+    /// From the client to the gateway only.
+    FromClient,
+    /// From the gateway to the client only.
+    ToClient,
+}
 
 /// Where the gateway takes media, and how patient it is.
 #[derive(Debug, Clone)]
@@ -103,6 +128,12 @@ pub enum RtcError {
     /// The answer to our own offer cannot be used.
     #[error("the answer cannot be used: {0}")]
     BadAnswer(String),
+    /// The connection has ended.
+    #[error("the call is over")]
+    Over,
+    /// All places for players are taken.
+    #[error("{MOST_PLAYERS} players listen to this call already; end one of them first")]
+    TooManyPlayers,
     /// The WebRTC library failed in a way nothing in the offer explains.
     #[error("the WebRTC connection could not be set up: {0}")]
     Setup(String),

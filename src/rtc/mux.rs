@@ -2,23 +2,25 @@
 //!
 //! In: datagrams of the shared socket. Out: each to the [`CallPort`] of its call. [`Mux`] owns the
 //! socket and the table of calls; [`CallLine`] is a call's entry and takes it out again when
-//! dropped.
+//! dropped. A call has one name for each of its ICE sessions.
 //!
 //! A STUN request names its call by ICE user name. Anything else belongs to the call its source
 //! address was proven for: by a request whose MESSAGE-INTEGRITY is right under that call's ICE
 //! password. An address in use is not given to another call even then, since source addresses can
 //! be forged. Everything unproven is dropped here and costs the calls nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use rtc::crypto::CryptoError;
 use tokio::io::Interest;
 use webrtc::runtime::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 
 use super::Transport;
+use super::ice::IceCredentials;
 use super::port::{CallPort, PathKey, Route};
 use super::stun::BindingRequest;
 
@@ -109,8 +111,32 @@ impl Mux {
     /// Enters a call under its ICE name.
     pub(super) fn enter(self: &Arc<Self>, port: CallPort) -> CallLine {
         let port = Arc::new(port);
-        locked(&self.table).calls.insert(port.ufrag.clone(), port.clone());
+        let mut table = locked(&self.table);
+        for name in port.sessions.names() {
+            table.calls.insert(name, port.clone());
+        }
+        drop(table);
         CallLine { mux: Some(self.clone()), port }
+    }
+
+    /// Begins a further ICE session of a call, under new credentials of both sides. What is under
+    /// way under the old ones goes on. `false` if the call is over.
+    pub(super) fn restart(
+        &self,
+        port: &Arc<CallPort>,
+        local: IceCredentials,
+        remote: IceCredentials,
+    ) -> Result<bool, CryptoError> {
+        let mut table = locked(&self.table);
+        if port.is_closed() {
+            return Ok(false);
+        }
+        let name = local.ufrag.clone();
+        if let Some(gone) = port.sessions.restart(local, remote)? {
+            table.calls.remove(&gone);
+        }
+        table.calls.insert(name, port.clone());
+        Ok(true)
     }
 
     /// Finds the call a connection's first frame proves itself for.
@@ -122,7 +148,8 @@ impl Mux {
     /// Calls in the table, and proven addresses.
     pub(super) fn counts(&self) -> (usize, usize) {
         let table = locked(&self.table);
-        (table.calls.len(), table.addresses.len())
+        let calls: HashSet<_> = table.calls.values().map(Arc::as_ptr).collect();
+        (calls.len(), table.addresses.len())
     }
 
     /// Reads the socket until the task is ended.
@@ -164,7 +191,7 @@ impl Mux {
         let mut table = locked(&self.table);
         let request = BindingRequest::parse(datagram);
         if let Some(owner) = table.addresses.get_mut(&peer) {
-            if request.is_none_or(|request| request.ufrag == owner.port.ufrag) {
+            if request.is_none_or(|request| owner.port.sessions.has(request.ufrag)) {
                 owner.heard = now;
                 return Some(owner.port.clone());
             }
@@ -216,7 +243,9 @@ impl Drop for CallLine {
             return;
         };
         let mut table = locked(&mux.table);
-        table.calls.remove(&self.port.ufrag);
+        for name in self.port.sessions.names() {
+            table.calls.remove(&name);
+        }
         for key in self.port.close() {
             if key.transport == Transport::Udp {
                 table.addresses.remove(&key.peer);
@@ -228,6 +257,7 @@ impl Drop for CallLine {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rtc::ice::tests::credentials;
     use crate::rtc::stun::tests::binding_request;
 
     /// A mux with two calls, and a look-up of the call a datagram goes to.
@@ -242,7 +272,8 @@ mod tests {
             let mux = Arc::new(Mux::bind(([127, 0, 0, 1], 0).into()).expect("a free port"));
             let crypto = rtc::crypto::default_provider().expect("a provider");
             let lines = ["alice", "bob"].map(|name| {
-                let port = CallPort::new(name, &format!("{name}'s password"), &crypto);
+                let port =
+                    CallPort::new(&credentials(name, &format!("{name}'s password")), &crypto);
                 mux.enter(port.expect("HMAC-SHA1"))
             });
             Self { mux, lines: lines.into(), start: Instant::now() }
@@ -252,7 +283,7 @@ mod tests {
             let now = self.start + Duration::from_secs(seconds);
             let mut meta = RecvMeta::default();
             meta.addr = peer;
-            Some(self.mux.owner(datagram, &meta, now)?.ufrag.clone())
+            self.mux.owner(datagram, &meta, now)?.sessions.names().into_iter().next()
         }
     }
 

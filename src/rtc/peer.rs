@@ -8,12 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rand::Rng;
-use rand::distr::Alphanumeric;
 use rtc::ice::mdns::MulticastDnsMode;
 use rtc::interceptor::Slot;
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::configuration::media_engine::MIME_TYPE_OPUS;
+use rtc::peer_connection::transport::RTCDtlsRole;
 use rtc::rtp_transceiver::rtp_sender::{
     RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters,
     RtpCodecKind,
@@ -28,6 +27,7 @@ use webrtc::peer_connection::{
 };
 
 use super::CloseReason;
+use super::ice::IceCredentials;
 use super::inbox::Inbox;
 use super::tap::{SLOT, Tap};
 
@@ -45,32 +45,17 @@ const OPUS_FMTP: &str = "minptime=10;useinbandfec=1";
 /// The payload type we offer Opus under, the customary one. Answers keep the offer's.
 const OPUS_PAYLOAD_TYPE: u8 = 111;
 
-/// The name and password of one side of ICE (RFC 8445 section 5.3), fixed before the connection
-/// exists so that packets can be sorted from the first on.
-pub(super) struct IceCredentials {
-    pub(super) ufrag: String,
-    pub(super) password: String,
-}
-
-impl IceCredentials {
-    pub(super) fn random() -> Self {
-        let mut random = rand::rng();
-        let mut text = |length| -> String {
-            (&mut random).sample_iter(Alphanumeric).take(length).map(char::from).collect()
-        };
-        Self { ufrag: text(12), password: text(32) }
-    }
-}
-
 /// Data channels the far side has opened.
 pub(super) type Channels = mpsc::Receiver<Arc<dyn DataChannel>>;
 
-/// Everything that makes a connection ours, on which ports and runtime is left to the caller.
+/// Everything that makes a connection ours; as an answerer it begins the DTLS handshake, unless the
+/// far side wants to (`dtls_server`). On which ports and runtime is left to the caller.
 pub(super) fn builder(
     inbox: &Arc<Inbox>,
     ssrc: u32,
     ice: &IceCredentials,
     silence_limit: Duration,
+    dtls_server: bool,
 ) -> Result<(PeerConnectionBuilder<String>, Channels)> {
     let mut media = MediaEngine::default();
     media.register_codec(
@@ -78,15 +63,18 @@ pub(super) fn builder(
         RtpCodecKind::Audio,
     )?;
     let none = Some(Duration::ZERO);
-    let settings = SettingEngineBuilder::new()
+    let mut settings = SettingEngineBuilder::new()
         .with_ice_credentials(ice.ufrag.clone(), ice.password.clone())
         .with_multicast_dns_mode(MulticastDnsMode::Disabled)
         // Disconnected after half the limit, failed after the other half.
         .with_ice_timeouts(Some(silence_limit / 2), Some(silence_limit / 2), Some(KEEPALIVE))
         .with_ice_connection_attempts(Some(CHECK_INTERVAL), Some(CHECKS))
         .with_srflx_acceptance_min_wait(none)
-        .with_prflx_acceptance_min_wait(none)
-        .build();
+        .with_prflx_acceptance_min_wait(none);
+    if dtls_server {
+        settings = settings.with_answering_dtls_role(RTCDtlsRole::Server);
+    }
+    let settings = settings.build();
     let registry = configure_rtcp_reports(Registry::new())
         .with(Slot::from(SLOT), Tap::new(inbox.clone(), ssrc));
     let (announced, channels) = mpsc::channel(CHANNELS);

@@ -7,7 +7,8 @@
 //! better path when it finds one, a telephone from Wi-Fi to the mobile network, a NAT to another
 //! port, a client from UDP to TCP. So the library sees one peer, [`PEER`], that never moves, and
 //! the [`CallPort`] answers connectivity checks itself and follows the caller: onto the path its
-//! media comes by, or, while there is none, the one it nominates (RFC 8445 section 7.3.1.5).
+//! media comes by, or, while there is none, the one it nominates (RFC 8445 section 7.3.1.5). When
+//! ICE is restarted, `ice` writes checks over, and the library sees one session that never ends.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -15,14 +16,11 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use rtc::crypto::{CryptoError, HmacAlgorithm, Mac, RTCCryptoProvider};
-use rtc::stun::fingerprint::FINGERPRINT;
-use rtc::stun::integrity::MessageIntegrity;
-use rtc::stun::message::{BINDING_SUCCESS, Message, TransactionId};
-use rtc::stun::xoraddr::XorMappedAddress;
+use rtc::crypto::{CryptoError, RTCCryptoProvider};
 use tokio_util::sync::CancellationToken;
 
 use super::Transport;
+use super::ice::{IceCredentials, IceSession, Sessions};
 use super::mux::{SharedUdp, locked};
 use super::stun::{BindingRequest, Packet};
 use super::tcp::TcpPath;
@@ -40,11 +38,7 @@ const IN_USE: Duration = Duration::from_secs(1);
 
 /// A call's paths and queue. Entered into the table of calls by `mux`.
 pub(super) struct CallPort {
-    pub(super) ufrag: String,
-    password: String,
-    crypto: Arc<dyn RTCCryptoProvider>,
-    /// HMAC-SHA1 keyed with the ICE password.
-    key: Mutex<Box<dyn Mac>>,
+    pub(super) sessions: Sessions,
     switch: Mutex<Switch>,
     waiting: Mutex<Waiting>,
     /// Ends the call's connections.
@@ -84,6 +78,8 @@ struct Path {
     key: PathKey,
     route: Route,
     heard: Instant,
+    /// The session of the last check that came by it.
+    session: Option<Arc<IceSession>>,
 }
 
 #[derive(Default)]
@@ -103,9 +99,16 @@ impl Switch {
     }
 
     /// Notes a proven request; the route to answer it by.
-    fn heard(&mut self, key: PathKey, nominates: bool, now: Instant) -> Option<Route> {
+    fn heard(
+        &mut self,
+        key: PathKey,
+        nominates: bool,
+        session: &Arc<IceSession>,
+        now: Instant,
+    ) -> Option<Route> {
         let path = self.path(key)?;
         path.heard = now;
+        path.session = Some(session.clone());
         let route = path.route.clone();
         let idle = self.carried.is_none_or(|at| now.saturating_duration_since(at) > IN_USE);
         if nominates && idle {
@@ -139,16 +142,11 @@ struct Waiting {
 
 impl CallPort {
     pub(super) fn new(
-        ufrag: &str,
-        password: &str,
+        ice: &IceCredentials,
         crypto: &Arc<dyn RTCCryptoProvider>,
     ) -> Result<Self, CryptoError> {
-        let key = crypto.crypto().new_hmac(HmacAlgorithm::Sha1, password.as_bytes())?;
         Ok(Self {
-            ufrag: ufrag.to_owned(),
-            password: password.to_owned(),
-            crypto: crypto.clone(),
-            key: Mutex::new(key),
+            sessions: Sessions::new(ice.clone(), crypto)?,
             switch: Mutex::default(),
             waiting: Mutex::default(),
             over: CancellationToken::new(),
@@ -157,9 +155,12 @@ impl CallPort {
 
     /// Whether `request` was made by someone who knows this call's ICE password.
     pub(super) fn proves(&self, request: &BindingRequest<'_>) -> bool {
-        let (proof, tag) = request.proof();
-        request.ufrag == self.ufrag
-            && locked(&self.key).verify(&[&proof.header, proof.attributes], tag).is_ok()
+        self.sessions.proven(request).is_some()
+    }
+
+    /// Whether the call has given up its place.
+    pub(super) fn is_closed(&self) -> bool {
+        self.over.is_cancelled()
     }
 
     /// Adds a path whose caller has proven itself. Returns the path that had to go for it.
@@ -181,7 +182,7 @@ impl CallPort {
             }
             gone.into_iter().for_each(|key| switch.remove(key));
         }
-        switch.paths.push(Path { key, route, heard: now });
+        switch.paths.push(Path { key, route, heard: now, session: None });
         switch.selected.get_or_insert(key);
         gone
     }
@@ -189,6 +190,13 @@ impl CallPort {
     /// Takes a path out, whose address was given to another call or whose connection has ended.
     pub(super) fn remove(&self, key: PathKey) {
         locked(&self.switch).remove(key);
+    }
+
+    /// From now on the library's checks leave under the newest session, on the dialling side: there
+    /// nobody else begins.
+    pub(super) fn use_newest(&self) {
+        let newest = self.sessions.current();
+        locked(&self.switch).paths.iter_mut().for_each(|path| path.session = Some(newest.clone()));
     }
 
     /// A token for a connection of this call, which ends with the call.
@@ -212,20 +220,11 @@ impl CallPort {
                     self.deliver(packet);
                 }
             }
-            Packet::Request(request) if self.proves(&request) => {
-                let mut switch = locked(&self.switch);
-                let Some(route) = switch.heard(key, request.nominates, now) else { return };
-                if request.nominates {
-                    switch.nomination = Some(packet.to_vec());
+            Packet::Request(request) => self.check(packet, &request, key, now),
+            Packet::Success(signed) => {
+                if let Some(packet) = self.sessions.success_for_library(packet, signed) {
+                    self.deliver(&packet);
                 }
-                drop(switch);
-                if let Some(answer) = self.answer(&request, key.peer) {
-                    route.send(&answer);
-                }
-                self.deliver(packet);
-            }
-            Packet::Success => {
-                self.deliver(packet);
                 // The library acts on a nomination only after its own check has succeeded, and
                 // would otherwise wait for the client to nominate again.
                 let nomination = locked(&self.switch).nomination.take();
@@ -233,27 +232,24 @@ impl CallPort {
                     self.deliver(&request);
                 }
             }
-            Packet::Request(_) | Packet::Other => {}
+            Packet::Other => {}
         }
     }
 
-    /// The answer to a connectivity check: where it came from, under our password.
-    fn answer(&self, request: &BindingRequest<'_>, peer: SocketAddr) -> Option<Vec<u8>> {
-        let mut answer = Message::new();
-        let integrity = MessageIntegrity::new_short_term_integrity_with_provider(
-            self.password.clone(),
-            self.crypto.crypto(),
-        );
-        answer
-            .build(&[
-                Box::new(TransactionId(request.transaction)),
-                Box::new(BINDING_SUCCESS),
-                Box::new(XorMappedAddress { ip: peer.ip().to_canonical(), port: peer.port() }),
-                Box::new(integrity),
-                Box::new(FINGERPRINT),
-            ])
-            .ok()?;
-        Some(answer.raw)
+    /// Answers a connectivity check and hands it on, if it is proven.
+    fn check(&self, packet: &[u8], request: &BindingRequest<'_>, key: PathKey, now: Instant) {
+        let Some(session) = self.sessions.proven(request) else { return };
+        let Some(packet) = self.sessions.check_for_library(packet, &session) else { return };
+        let mut switch = locked(&self.switch);
+        let Some(route) = switch.heard(key, request.nominates, &session, now) else { return };
+        if request.nominates {
+            switch.nomination = Some(packet.clone());
+        }
+        drop(switch);
+        if let Some(answer) = self.sessions.answer(&session, request, key.peer) {
+            route.send(&answer);
+        }
+        self.deliver(&packet);
     }
 
     fn deliver(&self, packet: &[u8]) {
@@ -278,10 +274,19 @@ impl CallPort {
         }
         let mut switch = locked(&self.switch);
         let selected = switch.selected;
-        let route = selected.and_then(|key| switch.path(key)).map(|path| path.route.clone());
+        let path = selected.and_then(|key| switch.path(key));
+        let Some((route, session)) = path.map(|path| (path.route.clone(), path.session.clone()))
+        else {
+            return;
+        };
         drop(switch);
-        if let Some(route) = route {
-            route.send(packet);
+        match session.filter(|session| !self.sessions.is_first(session)) {
+            Some(session) if packet.starts_with(&[0x00, 0x01]) => {
+                if let Some(check) = self.sessions.check_from_library(packet, &session) {
+                    route.send(&check);
+                }
+            }
+            _ => route.send(packet),
         }
     }
 
@@ -306,6 +311,7 @@ impl CallPort {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rtc::ice::tests::credentials;
     use crate::rtc::stun::tests::binding_request;
 
     const RTP: &[u8] = &[0x80, 111, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0xfc];
@@ -321,7 +327,7 @@ mod tests {
     impl Bench {
         fn new() -> Self {
             let crypto = rtc::crypto::default_provider().expect("a provider");
-            let port = CallPort::new("eva", PASSWORD, &crypto).expect("HMAC-SHA1");
+            let port = CallPort::new(&credentials("eva", PASSWORD), &crypto).expect("HMAC-SHA1");
             let gateway = SharedUdp::bind(([127, 0, 0, 1], 0).into()).expect("a free port");
             let socket = Arc::new(gateway);
             let bench = Self {
@@ -452,5 +458,117 @@ mod tests {
             bench.receive(1, 0, RTP);
         }
         assert_eq!(bench.delivered().len(), WAITING_PACKETS);
+    }
+
+    /// A call whose ICE was restarted: "eva" became "eva again", and "them" "they".
+    fn restarted() -> Bench {
+        let bench = Bench::new();
+        let first = credentials("them", "the first password of theirs");
+        bench.port.sessions.set_remote(first).expect("HMAC-SHA1");
+        let ours = credentials("eva again", "another password");
+        let theirs = credentials("they", "the next password of theirs");
+        let gone = bench.port.sessions.restart(ours, theirs).expect("HMAC-SHA1");
+        assert_eq!(gone, None);
+        bench
+    }
+
+    fn message(packet: &[u8]) -> rtc::stun::message::Message {
+        let mut message = rtc::stun::message::Message::new();
+        message.unmarshal_binary(packet).expect("STUN");
+        message
+    }
+
+    /// The name in a packet, if its proof is right under `password` and its checksum is, too.
+    fn name_if_proven(packet: &[u8], password: &str) -> Option<String> {
+        use rtc::stun::attributes::ATTR_USERNAME;
+        use rtc::stun::fingerprint::FINGERPRINT;
+        let crypto = rtc::crypto::default_provider().expect("a provider");
+        let algorithm = rtc::crypto::HmacAlgorithm::Sha1;
+        let mut key = crypto.crypto().new_hmac(algorithm, password.as_bytes()).expect("HMAC-SHA1");
+        let signed = match Packet::of(packet) {
+            Packet::Request(request) => request.signed(),
+            Packet::Success(signed) => signed?,
+            _ => return None,
+        };
+        let (proof, tag) = signed.proof();
+        key.verify(&[&proof.header, proof.attributes], tag).ok()?;
+        let message = message(packet);
+        FINGERPRINT.check(&message).ok()?;
+        let (name, _) = message.attributes.get(ATTR_USERNAME);
+        Some(String::from_utf8(name.value).expect("text"))
+    }
+
+    #[tokio::test]
+    async fn after_a_restart_the_library_sees_the_checks_of_the_session_it_knows() {
+        let bench = restarted();
+        bench.receive(0, 0, &binding_request("eva again", "another password", true));
+        let answer = bench.sent_to(0).expect("an answer");
+        assert!(name_if_proven(&answer, "another password").is_some());
+        let [delivered] = bench.delivered().try_into().expect("one packet");
+        assert_eq!(name_if_proven(&delivered, PASSWORD).as_deref(), Some("eva:them"));
+        let nominates = rtc::stun::attributes::ATTR_USE_CANDIDATE;
+        assert!(message(&delivered).attributes.get(nominates).1, "what else it says is kept");
+    }
+
+    #[tokio::test]
+    async fn after_a_restart_the_librarys_checks_leave_under_the_session_the_caller_uses() {
+        let bench = restarted();
+        let check = binding_request("them", "the first password of theirs", false);
+        bench.request(0, 0, true);
+        bench.sent_to(0);
+        bench.port.send(&check);
+        assert_eq!(
+            bench.sent_to(0).as_deref(),
+            Some(&check[..]),
+            "the caller has not restarted yet"
+        );
+        bench.receive(100, 1, &binding_request("eva again", "another password", true));
+        bench.sent_to(1);
+        bench.port.send(&check);
+        let sent = bench.sent_to(1).expect("a check");
+        let name = name_if_proven(&sent, "the next password of theirs");
+        assert_eq!(name.as_deref(), Some("they:eva again"));
+        assert_eq!(message(&sent).transaction_id, message(&check).transaction_id);
+    }
+
+    #[tokio::test]
+    async fn answers_under_a_later_session_reach_the_library_and_forged_ones_do_not_become_true() {
+        let bench = restarted();
+        bench.request(0, 0, false);
+        bench.delivered();
+        let success = |password: &str| {
+            let mut packet = binding_request("nobody", password, false);
+            packet[0] = 1;
+            let sessions = Sessions::new(
+                credentials("them", password),
+                &rtc::crypto::default_provider().unwrap(),
+            );
+            let request = binding_request("them", password, false);
+            let request = BindingRequest::parse(&request).expect("a request");
+            let sessions = sessions.expect("HMAC-SHA1");
+            let peer = bench.key(0).peer;
+            sessions.answer(&sessions.current(), &request, peer).expect("an answer")
+        };
+        bench.receive(10, 0, &success("the next password of theirs"));
+        let [delivered] = bench.delivered().try_into().expect("one packet");
+        assert!(name_if_proven(&delivered, "the first password of theirs").is_some());
+        let forged = success("a guess");
+        bench.receive(20, 0, &forged);
+        assert_eq!(bench.delivered(), [forged], "left to the library to refuse");
+    }
+
+    #[tokio::test]
+    async fn sessions_before_the_last_restarts_still_work_and_the_oldest_goes() {
+        let bench = restarted();
+        for (number, expected) in [None, None, Some("eva")].into_iter().enumerate() {
+            let ours = credentials(&format!("eva {number}"), &format!("password {number}"));
+            let theirs = credentials("they", "the next password of theirs");
+            let gone = bench.port.sessions.restart(ours, theirs).expect("HMAC-SHA1");
+            assert_eq!(gone.as_deref(), expected);
+        }
+        bench.request(0, 0, true);
+        assert_eq!(bench.sent_to(0), None, "gone");
+        bench.receive(10, 0, &binding_request("eva again", "another password", true));
+        assert!(bench.sent_to(0).is_some());
     }
 }

@@ -7,6 +7,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::RtcError;
+use super::ice::IceCredentials;
 
 /// Far more than any browser's offer for one audio and one data section.
 const LONGEST_OFFER: usize = 64 << 10;
@@ -18,42 +19,118 @@ const MOST_SECTIONS: usize = 16;
 pub(super) struct Offer {
     /// The offer for the library: no candidates, lines ended as the RFC wants.
     pub(super) text: String,
-    /// The client wants to hear us (it may only want to speak).
-    pub(super) listens: bool,
+    /// Which way the client wants sound to go.
+    pub(super) direction: Direction,
+    /// How many audio sections it has.
+    pub(super) audio_sections: usize,
     /// The client asks for silence not to be sent (`usedtx`, RFC 7587 section 6.1).
     pub(super) dtx: bool,
+    /// The client's ICE credentials.
+    pub(super) ice: IceCredentials,
+    /// The hash of the certificate the client shows in DTLS.
+    pub(super) fingerprint: String,
+    /// The client wants to begin the DTLS handshake (`setup:active`).
+    pub(super) dtls_client: bool,
+}
+
+/// Which way sound goes, as the side says it whose description it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Direction {
+    SendRecv,
+    SendOnly,
+    RecvOnly,
+    Inactive,
+}
+
+impl Direction {
+    pub(super) fn of_line(line: &str) -> Option<Self> {
+        match line {
+            "a=sendrecv" => Some(Self::SendRecv),
+            "a=sendonly" => Some(Self::SendOnly),
+            "a=recvonly" => Some(Self::RecvOnly),
+            "a=inactive" => Some(Self::Inactive),
+            _ => None,
+        }
+    }
+
+    pub(super) fn line(self) -> &'static str {
+        match self {
+            Self::SendRecv => "a=sendrecv",
+            Self::SendOnly => "a=sendonly",
+            Self::RecvOnly => "a=recvonly",
+            Self::Inactive => "a=inactive",
+        }
+    }
+
+    fn from(sends: bool, receives: bool) -> Self {
+        match (sends, receives) {
+            (true, true) => Self::SendRecv,
+            (true, false) => Self::SendOnly,
+            (false, true) => Self::RecvOnly,
+            (false, false) => Self::Inactive,
+        }
+    }
+
+    pub(super) fn sends(self) -> bool {
+        matches!(self, Self::SendRecv | Self::SendOnly)
+    }
+
+    pub(super) fn receives(self) -> bool {
+        matches!(self, Self::SendRecv | Self::RecvOnly)
+    }
+
+    /// What this side answers who can do as much as `self`, to an offer of `offered`.
+    pub(super) fn narrowed_by(self, offered: Self) -> Self {
+        Self::from(self.sends() && offered.receives(), self.receives() && offered.sends())
+    }
 }
 
 /// What we ask a client's Opus encoder for.
 pub(super) struct OpusTerms {
-    /// The client wants to hear us.
-    pub(super) listens: bool,
+    /// Which way we want sound to go, at most.
+    pub(super) direction: Direction,
+    /// The client's offer.
+    pub(super) offered: Direction,
+    /// Say that RTCP never has a port of its own (RFC 8858).
+    pub(super) mux_only: bool,
     pub(super) dtx: bool,
     /// Bits per second.
     pub(super) max_average_bitrate: u32,
 }
 
 /// One `m=` line and what belongs to it.
-struct Section<'a> {
-    lines: Vec<&'a str>,
+pub(super) struct Section<'a> {
+    pub(super) lines: Vec<&'a str>,
 }
 
 impl<'a> Section<'a> {
-    fn attribute(&self, prefix: &str) -> Option<&'a str> {
+    pub(super) fn attribute(&self, prefix: &str) -> Option<&'a str> {
         self.lines.iter().find_map(|line| line.strip_prefix(prefix))
     }
 
-    fn is(&self, kind: &str) -> bool {
-        self.lines[0].strip_prefix("m=").is_some_and(|rest| rest.split(' ').next() == Some(kind))
+    /// `audio`, `video`, `application`.
+    pub(super) fn kind(&self) -> &'a str {
+        let rest = self.lines[0].strip_prefix("m=").unwrap_or_default();
+        rest.split(' ').next().unwrap_or_default()
+    }
+
+    pub(super) fn is(&self, kind: &str) -> bool {
+        self.kind() == kind
+    }
+
+    /// Which way sound goes; both, where nothing is said (RFC 8866 section 6.7).
+    pub(super) fn direction(&self) -> Direction {
+        let said = self.lines.iter().find_map(|line| Direction::of_line(line));
+        said.unwrap_or(Direction::SendRecv)
     }
 
     /// Whether the section is used (RFC 9429 section 5.2.1 on `bundle-only`).
-    fn is_live(&self) -> bool {
+    pub(super) fn is_live(&self) -> bool {
         self.lines[0].split(' ').nth(1) != Some("0") || self.attribute("a=bundle-only").is_some()
     }
 
     /// The payload type of Opus, if the section has it.
-    fn opus(&self) -> Option<u8> {
+    pub(super) fn opus(&self) -> Option<u8> {
         self.lines.iter().find_map(|line| {
             let (number, codec) = line.strip_prefix("a=rtpmap:")?.split_once(' ')?;
             let mut codec = codec.trim().splitn(3, '/');
@@ -63,20 +140,24 @@ impl<'a> Section<'a> {
         })
     }
 
-    /// The section as a rejected one (RFC 9429 section 5.3.1).
-    fn rejected(&self) -> impl Iterator<Item = &'a str> {
-        let kept = |line: &&str| line.starts_with("a=mid:") || line.starts_with("c=");
-        std::iter::once("m=audio 0 UDP/TLS/RTP/SAVPF 0")
-            .chain(self.lines.iter().copied().filter(kept))
-    }
-
     fn format_parameters(&self, payload_type: u8) -> &'a str {
         self.attribute(&format!("a=fmtp:{payload_type} ")).unwrap_or_default()
     }
 }
 
+/// The section as a rejected one (RFC 9429 section 5.3.1).
+pub(super) fn rejected<'a>(section: &Section<'a>) -> impl Iterator<Item = &'a str> {
+    let line = match section.kind() {
+        "audio" => "m=audio 0 UDP/TLS/RTP/SAVPF 0",
+        "application" => "m=application 0 UDP/DTLS/SCTP webrtc-datachannel",
+        _ => "m=video 0 UDP/TLS/RTP/SAVPF 0",
+    };
+    let mid = section.lines.iter().copied().filter(|line| line.starts_with("a=mid:"));
+    [line, "c=IN IP4 0.0.0.0"].into_iter().chain(mid.collect::<Vec<_>>())
+}
+
 /// Takes a description apart into the lines before the first `m=` and the sections.
-fn split(text: &str) -> (Vec<&str>, Vec<Section<'_>>) {
+pub(super) fn split(text: &str) -> (Vec<&str>, Vec<Section<'_>>) {
     let mut session = Vec::new();
     let mut sections: Vec<Section<'_>> = Vec::new();
     for line in text.lines().map(str::trim_end).filter(|line| !line.is_empty()) {
@@ -91,7 +172,7 @@ fn split(text: &str) -> (Vec<&str>, Vec<Section<'_>>) {
     (session, sections)
 }
 
-fn join<'a>(lines: impl Iterator<Item = &'a str>) -> String {
+pub(super) fn join<'a>(lines: impl Iterator<Item = &'a str>) -> String {
     let mut text = String::new();
     for line in lines {
         text.push_str(line);
@@ -120,44 +201,55 @@ impl Offer {
         let Some((section, payload_type)) = voice(&sections) else {
             return Err(RtcError::NoAudio);
         };
-        if let Some(reason) = unusable(&session, section) {
-            return bad(reason);
-        }
+        let transport = match transport(&session, section) {
+            Ok(transport) => transport,
+            Err(reason) => return bad(reason),
+        };
         let lines = session.into_iter().chain(sections.iter().flat_map(|s| s.lines.clone()));
         let kept = lines.filter(|line| {
             !line.starts_with("a=candidate:") && !line.starts_with("a=end-of-candidates")
         });
         Ok(Self {
             text: join(kept),
-            listens: !section.lines.iter().any(|line| matches!(*line, "a=sendonly" | "a=inactive")),
+            direction: section.direction(),
+            audio_sections: sections.iter().filter(|s| s.is("audio") && s.is_live()).count(),
+            ice: transport.ice,
+            fingerprint: transport.fingerprint,
+            dtls_client: transport.setup == "active",
             dtx: parameter(section.format_parameters(payload_type), "usedtx") == Some("1"),
         })
     }
 }
 
-/// What keeps us from talking on an audio section that has Opus.
-fn unusable(session: &[&str], section: &Section<'_>) -> Option<&'static str> {
+/// What a section says about its transport.
+struct Transport<'a> {
+    ice: IceCredentials,
+    fingerprint: String,
+    setup: &'a str,
+}
+
+/// The transport of an audio section that has Opus, or what keeps us from talking on it.
+fn transport<'a>(
+    session: &[&'a str],
+    section: &Section<'a>,
+) -> Result<Transport<'a>, &'static str> {
     let value = |prefix: &str| {
         let of_session = || session.iter().find_map(|line| line.strip_prefix(prefix));
-        section.attribute(prefix).or_else(of_session)
+        section.attribute(prefix).or_else(of_session).unwrap_or_default()
     };
     if !section.lines[0].contains("RTP/SAVPF") {
-        return Some("its audio is not encrypted (UDP/TLS/RTP/SAVPF)");
+        return Err("its audio is not encrypted (UDP/TLS/RTP/SAVPF)");
     }
-    // RFC 8839 section 5.4.
-    if !value("a=ice-ufrag:").is_some_and(|ufrag| (4..=256).contains(&ufrag.len())) {
-        return Some("it has no ice-ufrag of at least 4 characters");
-    }
-    if !value("a=ice-pwd:").is_some_and(|password| (22..=256).contains(&password.len())) {
-        return Some("it has no ice-pwd of at least 22 characters");
-    }
-    if !value("a=fingerprint:").is_some_and(is_fingerprint) {
-        return Some("it has no DTLS fingerprint (a=fingerprint:sha-256 AB:CD:…)");
+    let ice = IceCredentials::read(value("a=ice-ufrag:"), value("a=ice-pwd:"))?;
+    let fingerprint = value("a=fingerprint:");
+    if !is_fingerprint(fingerprint) {
+        return Err("it has no DTLS fingerprint (a=fingerprint:sha-256 AB:CD:…)");
     }
     if section.attribute("a=rtcp-mux").is_none() {
-        return Some("it does not multiplex RTCP (rtcp-mux)");
+        return Err("it does not multiplex RTCP (rtcp-mux)");
     }
-    None
+    let fingerprint = fingerprint.to_ascii_uppercase();
+    Ok(Transport { ice, fingerprint, setup: value("a=setup:") })
 }
 
 /// A hash function's name and pairs of hexadecimal digits (RFC 8122 section 5).
@@ -197,8 +289,9 @@ pub(super) fn complete(
 ) -> Result<(String, u8), RtcError> {
     let (session, sections) = split(answer);
     let (voice, payload_type) = voice(&sections).ok_or(RtcError::NoAudio)?;
+    let direction = terms.direction.narrowed_by(terms.offered);
     let has_our_voice = voice.attribute("a=msid:").is_some();
-    if terms.listens && !has_our_voice {
+    if direction.sends() && !has_our_voice {
         return Err(RtcError::BadOffer("its first audio section is not the one with Opus".into()));
     }
     let format = format!(
@@ -219,17 +312,20 @@ pub(super) fn complete(
     for (index, section) in sections.iter().enumerate() {
         let is_voice = std::ptr::eq(section, voice);
         if section.is("audio") && !is_voice {
-            lines.extend(section.rejected());
+            lines.extend(rejected(section));
             continue;
         }
         let replaced = |line: &&str| {
-            is_voice && (line.starts_with("a=fmtp:") || line.starts_with("a=ptime:"))
+            let ours = line.starts_with("a=fmtp:") || line.starts_with("a=ptime:");
+            is_voice && (ours || Direction::of_line(line).is_some())
+                || *line == "a=rtcp-mux-only"
                 || line.starts_with("a=candidate:")
                 || line.starts_with("a=end-of-candidates")
         };
         lines.extend(section.lines.iter().copied().filter(|line| !replaced(line)));
         if is_voice {
-            lines.extend([format.as_str(), "a=ptime:20"]);
+            lines.extend([direction.line(), format.as_str(), "a=ptime:20"]);
+            lines.extend(terms.mux_only.then_some("a=rtcp-mux-only"));
         }
         if Some(index) == first {
             lines.extend(candidates.iter().map(String::as_str));
@@ -285,6 +381,8 @@ pub(super) struct Answer {
     pub(super) text: String,
     /// Where it takes TCP connections.
     pub(super) tcp: Vec<SocketAddr>,
+    /// The gateway's ICE credentials.
+    pub(super) ice: IceCredentials,
 }
 
 impl Answer {
@@ -292,12 +390,15 @@ impl Answer {
     /// [`RtcError::BadAnswer`] if there is no Opus in it.
     pub(super) fn read(text: &str) -> Result<Self, RtcError> {
         let (session, sections) = split(text);
-        let Some((_, payload_type)) = voice(&sections) else {
+        let Some((section, payload_type)) = voice(&sections) else {
             return Err(RtcError::BadAnswer("it has no Opus audio".to_owned()));
         };
+        let ice = transport(&session, section)
+            .map_err(|reason| RtcError::BadAnswer(reason.to_owned()))?
+            .ice;
         let lines = session.into_iter().chain(sections.iter().flat_map(|s| s.lines.clone()));
         let tcp = text.lines().filter_map(tcp_candidate).collect();
-        Ok(Self { payload_type, text: join(lines), tcp })
+        Ok(Self { payload_type, text: join(lines), tcp, ice })
     }
 
     /// The answer with `peer` as the only place to reach the gateway.
@@ -364,7 +465,13 @@ mod tests {
         #[test]
         fn any_lines_are_read_or_refused_without_a_panic(text in lines()) {
             let _ = Offer::read(&text);
-            let terms = OpusTerms { listens: false, dtx: false, max_average_bitrate: 32_000 };
+            let terms = OpusTerms {
+                direction: Direction::SendRecv,
+                offered: Direction::SendOnly,
+                mux_only: true,
+                dtx: false,
+                max_average_bitrate: 32_000,
+            };
             let _ = complete(&text, &terms, &["a=candidate:x".to_owned()]);
             if let Ok(answer) = Answer::read(&text) {
                 let _ = answer.reached_at(([127, 0, 0, 1], 9).into());

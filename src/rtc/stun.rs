@@ -1,4 +1,5 @@
-//! Just enough STUN (RFC 8489) to tell whose packet a binding request is.
+//! Just enough STUN (RFC 8489) to tell whose packet a binding request is, and whether a
+//! message is proven.
 //!
 //! In: a datagram, or the first frame of a TCP connection. Out: the ICE name it asks for and where
 //! its proof lies. The WebRTC library does everything else about STUN. No allocation, no I/O.
@@ -20,8 +21,8 @@ const TAG: usize = 20;
 pub enum Packet<'a> {
     /// A connectivity check with a proof in it.
     Request(BindingRequest<'a>),
-    /// The answer to a connectivity check of ours.
-    Success,
+    /// The answer to a connectivity check of ours, with a proof in it if it is a sound one.
+    Success(Option<Signed<'a>>),
     /// DTLS, RTP or RTCP.
     Data,
     /// Anything else: other STUN, TURN, ZRTP.
@@ -35,7 +36,9 @@ impl<'a> Packet<'a> {
             Some(20..=63 | 128..=191) => Self::Data,
             Some(0..=3) => match BindingRequest::parse(datagram) {
                 Some(request) => Self::Request(request),
-                None if datagram.starts_with(&BINDING_SUCCESS) => Self::Success,
+                None if datagram.starts_with(&BINDING_SUCCESS) => {
+                    Self::Success(Signed::read(datagram, BINDING_SUCCESS, |_, _| Some(())))
+                }
                 None => Self::Other,
             },
             _ => Self::Other,
@@ -52,39 +55,67 @@ pub struct BindingRequest<'a> {
     pub nominates: bool,
     /// Repeated in the answer.
     pub transaction: [u8; 12],
-    message: &'a [u8],
-    integrity_at: usize,
+    signed: Signed<'a>,
 }
 
 impl<'a> BindingRequest<'a> {
     /// Reads a binding request with USERNAME and MESSAGE-INTEGRITY; `None` for anything else.
     pub fn parse(datagram: &'a [u8]) -> Option<Self> {
-        if datagram.len() < HEADER
-            || datagram[0..2] != BINDING_REQUEST
-            || datagram[4..8] != MAGIC_COOKIE
-        {
+        let mut ufrag = None;
+        let mut nominates = false;
+        let signed = Signed::read(datagram, BINDING_REQUEST, |kind, value| {
+            match kind {
+                USERNAME => ufrag = std::str::from_utf8(value).ok()?.split(':').next(),
+                USE_CANDIDATE => nominates = true,
+                _ => {}
+            }
+            Some(())
+        })?;
+        let transaction = signed.message[8..HEADER].try_into().ok()?;
+        Some(Self { ufrag: ufrag?, nominates, transaction, signed })
+    }
+
+    /// The message with its proof.
+    pub fn signed(&self) -> Signed<'a> {
+        self.signed
+    }
+
+    /// See [`Signed::proof`].
+    pub fn proof(&self) -> (Proof<'a>, &'a [u8]) {
+        self.signed.proof()
+    }
+}
+
+/// A message with MESSAGE-INTEGRITY, borrowed from its datagram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Signed<'a> {
+    message: &'a [u8],
+    integrity_at: usize,
+}
+
+impl<'a> Signed<'a> {
+    /// Reads a message of this type. `each` is shown the attributes that the integrity covers, and
+    /// refuses the message by `None`.
+    fn read(
+        datagram: &'a [u8],
+        kind: [u8; 2],
+        mut each: impl FnMut(u16, &'a [u8]) -> Option<()>,
+    ) -> Option<Self> {
+        if datagram.len() < HEADER || datagram[0..2] != kind || datagram[4..8] != MAGIC_COOKIE {
             return None;
         }
         let length = usize::from(u16::from_be_bytes([datagram[2], datagram[3]]));
         let message = datagram.get(..HEADER + length)?;
-        let mut ufrag = None;
-        let mut nominates = false;
         let mut at = HEADER;
         while at + 4 <= message.len() {
             let kind = u16::from_be_bytes([message[at], message[at + 1]]);
             let length = usize::from(u16::from_be_bytes([message[at + 2], message[at + 3]]));
             let value = message.get(at + 4..at + 4 + length)?;
-            match kind {
-                USERNAME => ufrag = std::str::from_utf8(value).ok()?.split(':').next(),
-                USE_CANDIDATE => nominates = true,
-                // What follows the integrity is not covered by it, and so not looked at.
-                MESSAGE_INTEGRITY if length == TAG => {
-                    let transaction = message[8..HEADER].try_into().ok()?;
-                    let ufrag = ufrag?;
-                    return Some(Self { ufrag, nominates, transaction, message, integrity_at: at });
-                }
-                _ => {}
+            // What follows the integrity is not covered by it, and so not looked at.
+            if kind == MESSAGE_INTEGRITY && length == TAG {
+                return Some(Self { message, integrity_at: at });
             }
+            each(kind, value)?;
             at += 4 + length.next_multiple_of(4);
         }
         None
@@ -103,7 +134,7 @@ impl<'a> BindingRequest<'a> {
     }
 }
 
-/// The authenticated part of a [`BindingRequest`].
+/// The authenticated part of a [`Signed`] message.
 #[derive(Debug, Clone, Copy)]
 pub struct Proof<'a> {
     /// The STUN header with its length as the integrity attribute expects it.
@@ -196,8 +227,10 @@ pub(super) mod tests {
                 bytes[..4].copy_from_slice(&[0, 1, length[0], length[1]]);
                 bytes[4..8].copy_from_slice(&MAGIC_COOKIE);
             }
-            if let Packet::Request(request) = Packet::of(&bytes) {
-                let _ = request.proof();
+            match Packet::of(&bytes) {
+                Packet::Request(request) => drop(request.proof()),
+                Packet::Success(Some(signed)) => drop(signed.proof()),
+                _ => {}
             }
         }
     }

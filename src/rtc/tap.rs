@@ -68,7 +68,7 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Tap {
                         self.reports(&report.reports);
                     } else if let Some(report) = packet.downcast_ref::<SenderReport>() {
                         self.reports(&report.reports);
-                    } else if packet.is::<Goodbye>() && !self.inbox.is_channel_open() {
+                    } else if packet.is::<Goodbye>() && !self.inbox.is_channel_held() {
                         // Browsers say BYE for a muted microphone too. A client with a data channel
                         // hangs up by closing that, so only one without is taken at its word.
                         self.inbox.end(CloseReason::Bye);

@@ -219,6 +219,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
+    use crate::rtc::ice::tests::credentials;
 
     /// A connection of a call, and the caller's end of it.
     async fn connected() -> (Connection, TcpStream) {
@@ -227,7 +228,7 @@ mod tests {
         let far = TcpStream::connect(address).await.expect("connected");
         let (near, peer) = listener.accept().await.expect("accepted");
         let crypto = rtc::crypto::default_provider().expect("a provider");
-        let port = CallPort::new("eva", "a password", &crypto).expect("HMAC-SHA1");
+        let port = CallPort::new(&credentials("eva", "a password"), &crypto).expect("HMAC-SHA1");
         (Connection::new(near, peer, Arc::new(port), BytesMut::new()), far)
     }
 

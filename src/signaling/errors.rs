@@ -1,7 +1,7 @@
 //! One shape for every error: `{"error":{"message","type","code","param"}}`, as OpenAI's API has it.
 
 use axum::Json;
-use axum::extract::rejection::JsonRejection;
+use axum::extract::rejection::{BytesRejection, JsonRejection, QueryRejection};
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -91,6 +91,12 @@ impl From<Refusal> for ApiError {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message)
                     .retry_after(retry_after_s)
             }
+            Refusal::UnknownCall => Self::new(StatusCode::NOT_FOUND, "unknown_call", message),
+            Refusal::UnknownPlayer => Self::new(StatusCode::NOT_FOUND, "unknown_player", message),
+            Refusal::TooManyPlayers { retry_after_s, .. } => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_players", message)
+                    .retry_after(retry_after_s)
+            }
             Refusal::BadOffer(_) => Self::new(StatusCode::BAD_REQUEST, "bad_offer", message),
             Refusal::Language(_) => Self::new(StatusCode::BAD_REQUEST, "bad_language", message),
             Refusal::Voice(_) => Self::new(StatusCode::BAD_REQUEST, "bad_voice", message),
@@ -124,6 +130,28 @@ impl From<JsonRejection> for ApiError {
             other => other,
         };
         Self::new(status, code, message)
+    }
+}
+
+impl From<BytesRejection> for ApiError {
+    fn from(rejection: BytesRejection) -> Self {
+        let status = rejection.status();
+        if status == StatusCode::PAYLOAD_TOO_LARGE {
+            let limit = super::BODY_LIMIT / 1024;
+            return Self::new(
+                status,
+                "too_large",
+                format!("The request is larger than {limit} KiB."),
+            );
+        }
+        Self::new(status, "bad_request", format!("The request cannot be read: {rejection}."))
+    }
+}
+
+impl From<QueryRejection> for ApiError {
+    fn from(rejection: QueryRejection) -> Self {
+        let message = format!("What follows the ? is not as expected: {rejection}.");
+        Self::bad_request("bad_request", message)
     }
 }
 

@@ -18,6 +18,7 @@ pub mod server;
 mod sessions;
 mod status;
 pub mod tls;
+mod whip;
 
 pub use auth::{Access, Caller, Scope, Scopes};
 pub use errors::ApiError;
@@ -32,6 +33,7 @@ use tower_http::compression::CompressionLayer;
 use self::ice::IceServers;
 use crate::gateway::{Admitted, Gateway, Invitation, Wishes};
 use crate::realtime as protocol;
+use crate::rtc::Flow;
 
 /// The largest request body. A browser's offer has some 3-8 KiB; SDP with many candidates fits too.
 pub const BODY_LIMIT: usize = 64 * 1024;
@@ -62,13 +64,32 @@ impl Service {
         let ticket = Some(self.access.call_ticket(caller)?);
         Ok(self.gateway.admit(Invitation { offer_sdp, wishes, realtime, ticket }).await?)
     }
+
+    /// The same, with sound going this way at most.
+    ///
+    /// # Errors
+    /// What stands against it.
+    pub async fn admit_as(
+        &self,
+        caller: &Caller,
+        offer_sdp: String,
+        wishes: Wishes,
+        flow: Flow,
+    ) -> Result<Admitted, ApiError> {
+        let ticket = Some(self.access.call_ticket(caller)?);
+        let invitation = Invitation { offer_sdp, wishes, realtime: None, ticket };
+        Ok(self.gateway.admit_as(invitation, flow).await?)
+    }
 }
 
 /// All routes.
 pub fn routes(service: Service) -> Router {
     let open = status::routes().merge(page::routes());
     let guarded = [
-        (Scope::Call, calls::routes().merge(ice::routes()).merge(realtime::routes())),
+        (
+            Scope::Call,
+            calls::routes().merge(ice::routes()).merge(realtime::routes()).merge(whip::routes()),
+        ),
         (Scope::Chat, sessions::routes()),
         (Scope::Admin, status::admin_routes()),
     ];
@@ -82,7 +103,8 @@ pub fn routes(service: Service) -> Router {
         .method_not_allowed_fallback(errors::wrong_method)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(CompressionLayer::new());
-    layers::before(all, &service).with_state(service)
+    let all = layers::before(all, &service).layer(middleware::from_fn(whip::announced));
+    all.with_state(service)
 }
 
 /// Reads a JSON body; none at all reads as an empty object.
