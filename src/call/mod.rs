@@ -9,7 +9,7 @@ mod conversation;
 mod ears;
 mod playout;
 mod recorder;
-mod reply;
+pub(crate) mod reply;
 mod task;
 mod turn_sound;
 
