@@ -17,12 +17,16 @@
 //! | [`resample`] | any rate to any rate, in a stream or whole |
 //! | [`level`] | loudness, fades, a level meter |
 //! | [`wav`] | WAV files |
+//! | [`ogg`] | speech as an Ogg Opus stream |
+//! | [`file`] | sound files of every usual kind → 16 kHz |
 
 #![deny(clippy::disallowed_methods)]
 
 pub mod echo;
+pub mod file;
 pub mod jitter;
 pub mod level;
+pub mod ogg;
 pub mod opus;
 pub mod pacer;
 pub mod resample;
