@@ -51,7 +51,7 @@ impl LocalGateway {
         let gateway = Gateway::start(config, engines).await?;
         let listener = tokio::net::TcpListener::bind(anywhere).await?;
         let url = format!("http://{}", listener.local_addr()?);
-        let service = Service { gateway: gateway.clone(), access: Arc::new(access) };
+        let service = Service { gateway: gateway.clone(), access: Arc::new(access), ice: Arc::default() };
         let serving = tokio::spawn(async move {
             let _ = axum::serve(listener, signaling::routes(service)).await;
         });

@@ -194,7 +194,7 @@ async fn serve(args: Args, access: Access) -> anyhow::Result<ExitCode> {
         multilingual: loaded.multilingual,
     };
     let gateway = Gateway::start(config, loaded.engines).await?;
-    let service = Service { gateway: gateway.clone(), access: Arc::new(access) };
+    let service = Service { gateway: gateway.clone(), access: Arc::new(access), ice: Arc::default() };
     let routes = signaling::routes(service).into_make_service();
     let handle = Handle::new();
     tokio::spawn(shut_down_on_signal(gateway.clone(), handle.clone()));

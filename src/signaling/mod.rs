@@ -6,11 +6,12 @@
 mod auth;
 mod calls;
 mod errors;
+pub mod ice;
 mod page;
 mod status;
 pub mod tls;
 
-pub use auth::{Access, Scope};
+pub use auth::{Access, Caller, Scope, Scopes};
 pub use errors::ApiError;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::{Router, middleware};
 use tower_http::compression::CompressionLayer;
 
+use self::ice::IceServers;
 use crate::gateway::Gateway;
 
 /// The largest request body. A browser's offer has some 3-8 KiB; SDP with many candidates fits too.
@@ -31,12 +33,17 @@ pub struct Service {
     pub gateway: Arc<Gateway>,
     /// Who may call.
     pub access: Arc<Access>,
+    /// STUN and TURN servers that callers are told of.
+    pub ice: Arc<IceServers>,
 }
 
 /// All routes.
 pub fn routes(service: Service) -> Router {
     let open = status::routes().merge(page::routes());
-    let guarded = [(Scope::Call, calls::routes()), (Scope::Admin, status::admin_routes())];
+    let guarded = [
+        (Scope::Call, calls::routes().merge(ice::routes())),
+        (Scope::Admin, status::admin_routes()),
+    ];
     let guarded = guarded.into_iter().fold(Router::new(), |all, (scope, routes)| {
         let layer = middleware::from_fn_with_state((service.clone(), scope), auth::guard);
         all.merge(routes.route_layer(layer))

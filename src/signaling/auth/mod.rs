@@ -1,26 +1,20 @@
 //! Who may call.
 
-use axum::extract::{Request, State};
+mod caller;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+pub use self::caller::{Caller, Scope, Scopes};
 use super::{ApiError, Service};
 
-/// What a key may be used for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Scope {
-    /// Calls: offers, Realtime, WHIP, and what belongs to a call.
-    Call,
-    /// Text: chat, completions, the caller's own sessions.
-    Chat,
-    /// Speech and transcription over HTTP.
-    Speech,
-    /// Metrics, everybody's sessions, other people's calls.
-    Admin,
-}
+pub(super) type KeyHash = [u8; 32];
 
 /// The key a request must carry, kept as its hash.
 pub struct Access {
@@ -67,10 +61,14 @@ fn refused(message: &str) -> ApiError {
 /// Layer of routes that want a key with this scope.
 pub(super) async fn guard(
     State((service, scope)): State<(Service, Scope)>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
     service.access.check(request.headers(), scope)?;
+    let address = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    let address = address.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip());
+    let scopes = Scopes::all();
+    request.extensions_mut().insert(Caller { owner: "owner".into(), address, scopes, secret: None });
     Ok(next.run(request).await)
 }
 
