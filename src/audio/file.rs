@@ -33,7 +33,9 @@ pub enum FileError {
     #[error("the file holds no sound")]
     Silent,
     /// Its sound is encoded in a way that is not read here.
-    #[error("the sound in the file is encoded in a way that is not read here; send WAV, MP3 or FLAC")]
+    #[error(
+        "the sound in the file is encoded in a way that is not read here; send WAV, MP3 or FLAC"
+    )]
     Codec,
     /// It is damaged.
     #[error("the file is damaged ({0}); send another copy")]
@@ -211,7 +213,10 @@ mod tests {
     #[test]
     fn what_is_no_sound_is_said_and_nothing_breaks() {
         assert_eq!(read(Vec::new()), Err(FileError::Silent));
-        assert_eq!(read(b"this is not a sound at all, but a text".repeat(50)), Err(FileError::Unknown));
+        assert_eq!(
+            read(b"this is not a sound at all, but a text".repeat(50)),
+            Err(FileError::Unknown)
+        );
         let whole = wav_bytes(&tone(16_000), 16_000);
         assert!(read(whole[..20].to_vec()).is_err());
         let mut state = 1u32;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::call::{CallSettings, Engines};
+use crate::chat::ChatSettings;
 use crate::gateway::{Gateway, GatewayConfig};
 use crate::rtc::RtcConfig;
 use crate::signaling::{self, Access, Service};
@@ -47,11 +48,13 @@ impl LocalGateway {
     ) -> anyhow::Result<Self> {
         let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let rtc = RtcConfig { tcp: Some(anywhere), ..RtcConfig::new(anywhere) };
-        let config = GatewayConfig { rtc, max_calls, call, multilingual };
+        let config =
+            GatewayConfig { rtc, max_calls, call, chat: ChatSettings::default(), multilingual };
         let gateway = Gateway::start(config, engines).await?;
         let listener = tokio::net::TcpListener::bind(anywhere).await?;
         let url = format!("http://{}", listener.local_addr()?);
-        let service = Service { gateway: gateway.clone(), access: Arc::new(access), ice: Arc::default() };
+        let service =
+            Service { gateway: gateway.clone(), access: Arc::new(access), ice: Arc::default() };
         let serving = tokio::spawn(async move {
             let _ = axum::serve(listener, signaling::routes(service)).await;
         });

@@ -17,8 +17,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use self::rounds::{Ended, Rounds};
-pub(crate) use self::spoken::{Sentence, Sound};
 use self::spoken::Spoken;
+pub(crate) use self::spoken::{Sentence, Sound};
 use super::Engines;
 use crate::audio::WIRE_RATE;
 use crate::ids::ReplyId;

@@ -59,7 +59,8 @@ impl Cutter {
     /// Takes more sound.
     pub fn push(&mut self, samples: &[f32]) {
         self.samples.extend_from_slice(samples);
-        while let Some(frame) = self.samples.get(self.levels.len() * FRAME..).and_then(first_frame) {
+        while let Some(frame) = self.samples.get(self.levels.len() * FRAME..).and_then(first_frame)
+        {
             let power = frame.iter().map(|sample| sample * sample).sum::<f32>() / FRAME as f32;
             let level = 10.0 * power.max(1e-12).log10();
             // 0.3 dB a second: a quiet speaker after a loud one is found again.
@@ -180,8 +181,10 @@ mod tests {
 
     #[test]
     fn a_short_recording_is_one_stretch_without_its_silence() {
-        near(&cut(&sound(&[(false, 1.0), (true, 3.0), (false, 0.3), (true, 1.0), (false, 2.0)])),
-            &[(1.0, 5.3)]);
+        near(
+            &cut(&sound(&[(false, 1.0), (true, 3.0), (false, 0.3), (true, 1.0), (false, 2.0)])),
+            &[(1.0, 5.3)],
+        );
     }
 
     #[test]

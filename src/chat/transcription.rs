@@ -136,10 +136,9 @@ impl Work {
             return Ok(false);
         }
         let span_s = (stretch.start_s, stretch.end_s());
-        let mut pass =
-            self.transcriber.transcribe(stretch.samples, self.language, Pass::Recording);
+        let mut pass = self.transcriber.transcribe(stretch.samples, self.language, Pass::Recording);
         let broken = |_| ListenError::Model("it broke".to_owned());
-        let words = (&mut pass.result).blocking_recv().map_err(broken)??;
+        let words = futures::executor::block_on(&mut pass.result).map_err(broken)??;
         if words.text.reveal().is_empty() {
             return Ok(true);
         }

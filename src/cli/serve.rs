@@ -12,6 +12,7 @@ use axum_server::tls_rustls::RustlsConfig;
 use clap::ValueEnum;
 
 use crate::call::CallSettings;
+use crate::chat::ChatSettings;
 use crate::engines::{self, BrainChoice, EngineChoice};
 use crate::gateway::{Gateway, GatewayConfig};
 use crate::language::Language;
@@ -65,6 +66,9 @@ pub(super) struct Args {
     /// Say no "mhm" while the person has the floor.
     #[arg(long, env = "EVA_NO_BACKCHANNELS")]
     no_backchannels: bool,
+    /// Ask the language model for every reply of a chat, also to a greeting that opens it.
+    #[arg(long, env = "EVA_NO_CACHED_GREETINGS")]
+    no_cached_greetings: bool,
     /// File of conversation settings (TOML); docs/conversation.md explains each.
     #[arg(long, env = "EVA_CONVERSATION", value_name = "FILE")]
     conversation: Option<PathBuf>,
@@ -191,10 +195,12 @@ async fn serve(args: Args, access: Access) -> anyhow::Result<ExitCode> {
         rtc: rtc_config(&args, address),
         max_calls: args.max_calls,
         call,
+        chat: ChatSettings { cached_greetings: !args.no_cached_greetings },
         multilingual: loaded.multilingual,
     };
     let gateway = Gateway::start(config, loaded.engines).await?;
-    let service = Service { gateway: gateway.clone(), access: Arc::new(access), ice: Arc::default() };
+    let service =
+        Service { gateway: gateway.clone(), access: Arc::new(access), ice: Arc::default() };
     let routes = signaling::routes(service).into_make_service();
     let handle = Handle::new();
     tokio::spawn(shut_down_on_signal(gateway.clone(), handle.clone()));

@@ -34,9 +34,9 @@ use self::known::Known;
 use self::request::{Learned, Quirks};
 use self::said::Said;
 use self::wire::{Chunk, Refusal, Wire};
+use super::Upstream;
 use super::server::{ServerUrl, choose_model, find_model, refused};
 use super::{EVENT_QUEUE, Health, Llm, LlmError, LlmEvent, Message, Offer, Prompt, Role, Usage};
-use super::Upstream;
 use crate::ids::CallId;
 use crate::private::Private;
 

@@ -68,7 +68,12 @@ pub(super) async fn guard(
     let address = request.extensions().get::<ConnectInfo<SocketAddr>>();
     let address = address.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip());
     let scopes = Scopes::all();
-    request.extensions_mut().insert(Caller { owner: "owner".into(), address, scopes, secret: None });
+    request.extensions_mut().insert(Caller {
+        owner: "owner".into(),
+        address,
+        scopes,
+        secret: None,
+    });
     Ok(next.run(request).await)
 }
 
