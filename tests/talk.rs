@@ -130,8 +130,14 @@ fn a_greeting_is_cached_once_and_only_at_the_beginning() {
         let later = json!({"message": "Hello!", "session_id": again["session_id"]});
         assert_eq!(ask(&gateway.url, later).await["cached"], false, "not in mid-conversation");
         assert_eq!(mock.seen().requests, 2);
-        let stats: Value =
-            http().get(format!("{}/stats", gateway.url)).send().await.unwrap().json().await.unwrap();
+        let stats: Value = http()
+            .get(format!("{}/stats", gateway.url))
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
         assert_eq!(stats["cached_replies"], 1);
         assert_eq!(stats["chat"]["last_minute"]["requests"], 2, "cached ones are no latencies");
         assert_eq!((&stats["total_requests"], &stats["active_sessions"]), (&json!(3), &json!(2)));
@@ -327,7 +333,8 @@ fn what_is_wrong_with_a_message_is_said() {
         let body = error(post(url, "/chat/expressive", body).await, 400, "unknown_format").await;
         assert_eq!(body["error"]["param"], "format");
         mock.change(|config| config.then = Some(Fault::Refuse(500, "out of memory: secret", None)));
-        let body = error(post(url, "/chat", json!({"message": "Anyone?"})).await, 502, "brain_failed");
+        let body =
+            error(post(url, "/chat", json!({"message": "Anyone?"})).await, 502, "brain_failed");
         assert!(!body.await.to_string().contains("secret"));
         let events = events(post(url, "/chat/stream", json!({"message": "Anyone?"})).await).await;
         assert_eq!(kinds(&events), ["start", "error"]);
@@ -439,7 +446,8 @@ fn recordings_are_written_down_and_broken_ones_refused() {
         let segments = verbose["segments"].as_array().unwrap();
         assert!(!segments.is_empty() && verbose["language"] == "english", "{verbose}");
         assert!(segments.last().unwrap()["end"].as_f64().unwrap() <= seconds, "{verbose}");
-        let srt = send(&url, Some(&file), &[("response_format", "srt")]).await.text().await.unwrap();
+        let srt =
+            send(&url, Some(&file), &[("response_format", "srt")]).await.text().await.unwrap();
         assert!(srt.starts_with("1\n00:00:0") && srt.contains(" --> "), "{srt}");
         let streamed = events(send(&url, Some(&file), &[("stream", "true")]).await).await;
         assert_eq!(kinds(&streamed), ["transcript.text.delta", "transcript.text.done"]);

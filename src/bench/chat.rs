@@ -48,42 +48,77 @@ pub struct Plan {
 pub struct Report {
     /// Messages over each way.
     pub requests: usize,
-    /// The brain alone: first token.
-    pub brain_first_token_ms: Spread,
-    /// `/chat/stream`: first token.
-    pub stream_first_token_ms: Spread,
-    /// Median of the differences, message by message.
+    /// Until the first token.
+    pub first_token: FirstToken,
+    /// Until the reply is whole.
+    pub whole: Whole,
+    /// `/tts`, a sentence of four words, WAV.
+    pub tts: Tts,
+    /// `/ws/chat`, all at the same moment.
+    pub sockets: Sockets,
+    /// `/chat/expressive`.
+    pub expressive: Expressive,
+    /// Replies that came from the cache: none may.
+    pub cached: u64,
+}
+
+/// Times to the first token.
+#[derive(Clone, Debug, Serialize)]
+pub struct FirstToken {
+    /// The brain alone.
+    pub brain_ms: Spread,
+    /// `/chat/stream`.
+    pub stream_ms: Spread,
+    /// Median of the differences to the brain alone, message by message.
     pub stream_adds_ms: f64,
-    /// The brain alone: whole reply.
-    pub brain_whole_ms: Spread,
-    /// `/chat`: whole reply.
-    pub chat_whole_ms: Spread,
-    /// Median of the differences.
-    pub chat_adds_ms: f64,
-    /// `/v1/chat/completions` passed through: first token.
-    pub passed_first_token_ms: Spread,
+    /// `/v1/chat/completions` passed through.
+    pub passed_ms: Spread,
     /// Median of the differences.
     pub passed_adds_ms: f64,
-    /// `/tts`, a sentence of four words, WAV: first byte.
-    pub tts_first_byte_ms: Spread,
+}
+
+/// Times to the whole reply.
+#[derive(Clone, Debug, Serialize)]
+pub struct Whole {
+    /// The brain alone.
+    pub brain_ms: Spread,
+    /// `/chat`.
+    pub chat_ms: Spread,
+    /// Median of the differences.
+    pub chat_adds_ms: f64,
+}
+
+/// Times of speech.
+#[derive(Clone, Debug, Serialize)]
+pub struct Tts {
+    /// The first byte.
+    pub first_byte_ms: Spread,
     /// The whole file.
-    pub tts_whole_ms: Spread,
-    /// WebSockets at once.
-    pub sockets: usize,
+    pub whole_ms: Spread,
+}
+
+/// Conversations over WebSockets.
+#[derive(Clone, Debug, Serialize)]
+pub struct Sockets {
+    /// How many at once.
+    pub count: usize,
     /// Those that did not get their whole reply.
-    pub sockets_dropped: usize,
-    /// First token over them, all sent at the same moment.
-    pub socket_first_token_ms: Spread,
-    /// Whole reply over them.
-    pub socket_whole_ms: Spread,
-    /// `/chat/expressive`: the filler with its sound.
+    pub dropped: usize,
+    /// The first token.
+    pub first_token_ms: Spread,
+    /// The whole reply.
+    pub whole_ms: Spread,
+}
+
+/// Times of replies in sound.
+#[derive(Clone, Debug, Serialize)]
+pub struct Expressive {
+    /// The filler with its sound.
     pub filler_ms: Spread,
     /// The first sentence with its sound.
     pub first_sentence_ms: Spread,
     /// The whole reply with all its sound.
-    pub expressive_ms: Spread,
-    /// Replies that came from the cache: none may.
-    pub cached: u64,
+    pub whole_ms: Spread,
 }
 
 /// The clients' side.
@@ -159,27 +194,32 @@ impl Bench {
         let sockets = self.sockets().await;
         let answered: Vec<[f64; 2]> = sockets.into_iter().flatten().collect();
         let of = |pick: fn(&Round) -> f64| Spread::of(rounds.iter().map(pick));
-        Ok(Report {
-            requests,
-            brain_first_token_ms: of(|round| round.brain[0]),
-            stream_first_token_ms: of(|round| round.stream),
+        let first_token = FirstToken {
+            brain_ms: of(|round| round.brain[0]),
+            stream_ms: of(|round| round.stream),
             stream_adds_ms: of(|round| round.stream - round.brain[0]).p50,
-            brain_whole_ms: of(|round| round.brain[1]),
-            chat_whole_ms: of(|round| round.chat),
-            chat_adds_ms: of(|round| round.chat - round.brain[1]).p50,
-            passed_first_token_ms: of(|round| round.passed),
+            passed_ms: of(|round| round.passed),
             passed_adds_ms: of(|round| round.passed - round.brain[0]).p50,
-            tts_first_byte_ms: Spread::of(spoken.iter().map(|times| times[0])),
-            tts_whole_ms: Spread::of(spoken.iter().map(|times| times[1])),
-            sockets: SOCKETS,
-            sockets_dropped: SOCKETS - answered.len(),
-            socket_first_token_ms: Spread::of(answered.iter().map(|times| times[0])),
-            socket_whole_ms: Spread::of(answered.iter().map(|times| times[1])),
-            filler_ms: Spread::of(expressed.iter().map(|times| times[0])),
-            first_sentence_ms: Spread::of(expressed.iter().map(|times| times[1])),
-            expressive_ms: Spread::of(expressed.iter().map(|times| times[2])),
-            cached: gateway.gateway.chat().stats().cached_replies,
-        })
+        };
+        let whole = Whole {
+            brain_ms: of(|round| round.brain[1]),
+            chat_ms: of(|round| round.chat),
+            chat_adds_ms: of(|round| round.chat - round.brain[1]).p50,
+        };
+        let tts = Tts { first_byte_ms: column(&spoken, 0), whole_ms: column(&spoken, 1) };
+        let sockets = Sockets {
+            count: SOCKETS,
+            dropped: SOCKETS - answered.len(),
+            first_token_ms: column(&answered, 0),
+            whole_ms: column(&answered, 1),
+        };
+        let expressive = Expressive {
+            filler_ms: column(&expressed, 0),
+            first_sentence_ms: column(&expressed, 1),
+            whole_ms: column(&expressed, 2),
+        };
+        let cached = gateway.gateway.chat().stats().cached_replies;
+        Ok(Report { requests, first_token, whole, tts, sockets, expressive, cached })
     }
 
     /// A message never seen.
@@ -357,6 +397,11 @@ impl Events {
             }
         }
     }
+}
+
+/// The spread of one of several times.
+fn column<const N: usize>(times: &[[f64; N]], at: usize) -> Spread {
+    Spread::of(times.iter().map(|times| times[at]))
 }
 
 fn ms(since: Instant) -> f64 {

@@ -47,6 +47,8 @@ pub struct TextTurn {
     /// An earlier answer to the same greeting.
     cached: Option<String>,
     ready: VecDeque<Said>,
+    /// The client gets all of it at once, or nothing.
+    at_once: bool,
 }
 
 impl TextTurn {
@@ -56,7 +58,15 @@ impl TextTurn {
         let mut rounds = Rounds::new(engines.llm.clone(), engines.tools.clone(), turn.prompt());
         rounds.permit();
         let tokens = cached.is_none().then(|| rounds.ask());
-        Self { turn, rounds, tokens, round: String::new(), cached, ready: VecDeque::new() }
+        let (round, ready) = (String::new(), VecDeque::new());
+        Self { turn, rounds, tokens, round, cached, ready, at_once: false }
+    }
+
+    /// Nothing is sent before the reply is whole: one that is not leaves nothing in the history.
+    #[must_use]
+    pub fn at_once(mut self) -> Self {
+        self.at_once = true;
+        self
     }
 
     /// The session it belongs to.
@@ -163,6 +173,9 @@ impl TextTurn {
 
 impl Drop for TextTurn {
     fn drop(&mut self) {
+        if self.at_once && !self.turn.is_whole() {
+            self.turn.unsend();
+        }
         let tools = self.rounds.take_exchange();
         self.turn.settle(tools);
     }

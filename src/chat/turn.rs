@@ -122,6 +122,16 @@ impl ChatTurn {
         self.sent.push_str(text);
     }
 
+    /// Whether the reply is complete.
+    pub(super) fn is_whole(&self) -> bool {
+        self.outcome == Outcome::Whole
+    }
+
+    /// Nothing was sent after all.
+    pub(super) fn unsend(&mut self) {
+        self.sent.clear();
+    }
+
     /// What was sent so far.
     pub(super) fn text(&self) -> &str {
         &self.sent

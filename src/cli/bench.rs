@@ -336,7 +336,7 @@ fn chat(args: ChatArgs) -> anyhow::Result<ExitCode> {
     } else {
         print_chat(&report);
     }
-    let whole = report.sockets_dropped == 0 && report.cached == 0;
+    let whole = report.sockets.dropped == 0 && report.cached == 0;
     Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -345,27 +345,27 @@ fn print_chat(report: &chat::Report) {
     println!("{} messages over each way, none seen before; mock brain\n", report.requests);
     println!("{:<34}{:>8}{:>8}{:>8}{:>8}   predecessor", "ms", "p50", "p95", "p99", "max");
     for (name, spread, floor) in [
-        ("brain alone, first token", &report.brain_first_token_ms, "181 (Groq)"),
-        ("/chat/stream, first token", &report.stream_first_token_ms, ""),
-        ("/v1/chat/completions, first token", &report.passed_first_token_ms, ""),
-        ("brain alone, whole reply", &report.brain_whole_ms, ""),
-        ("/chat, whole reply", &report.chat_whole_ms, "169-252"),
-        ("/tts, 4 words, first byte", &report.tts_first_byte_ms, "no streaming"),
-        ("/tts, 4 words, whole file", &report.tts_whole_ms, "50-154"),
-        ("/ws/chat, first token", &report.socket_first_token_ms, "76 (one alone)"),
-        ("/ws/chat, whole reply", &report.socket_whole_ms, "180 (one alone)"),
-        ("/chat/expressive, filler", &report.filler_ms, "14-23"),
-        ("/chat/expressive, first sentence", &report.first_sentence_ms, "516"),
-        ("/chat/expressive, whole", &report.expressive_ms, "858"),
+        ("brain alone, first token", &report.first_token.brain_ms, "181 (Groq)"),
+        ("/chat/stream, first token", &report.first_token.stream_ms, ""),
+        ("/v1/chat/completions, first token", &report.first_token.passed_ms, ""),
+        ("brain alone, whole reply", &report.whole.brain_ms, ""),
+        ("/chat, whole reply", &report.whole.chat_ms, "169-252"),
+        ("/tts, 4 words, first byte", &report.tts.first_byte_ms, "no streaming"),
+        ("/tts, 4 words, whole file", &report.tts.whole_ms, "50-154"),
+        ("/ws/chat, first token", &report.sockets.first_token_ms, "76 (one alone)"),
+        ("/ws/chat, whole reply", &report.sockets.whole_ms, "180 (one alone)"),
+        ("/chat/expressive, filler", &report.expressive.filler_ms, "14-23"),
+        ("/chat/expressive, first sentence", &report.expressive.first_sentence_ms, "516"),
+        ("/chat/expressive, whole", &report.expressive.whole_ms, "858"),
     ] {
         let Spread { p50, p95, p99, max } = spread;
         println!("{name:<34}{p50:>8.1}{p95:>8.1}{p99:>8.1}{max:>8.1}   {floor}");
     }
     println!("\nadded to the brain, median of the differences");
-    println!("  /chat/stream, first token         {:>6.2} ms", report.stream_adds_ms);
-    println!("  /chat, whole reply                {:>6.2} ms", report.chat_adds_ms);
-    println!("  /v1/chat/completions, first token {:>6.2} ms", report.passed_adds_ms);
-    println!("\n{} WebSockets at once, {} dropped", report.sockets, report.sockets_dropped);
+    println!("  /chat/stream, first token         {:>6.2} ms", report.first_token.stream_adds_ms);
+    println!("  /chat, whole reply                {:>6.2} ms", report.whole.chat_adds_ms);
+    println!("  /v1/chat/completions, first token {:>6.2} ms", report.first_token.passed_adds_ms);
+    println!("\n{} WebSockets at once, {} dropped", report.sockets.count, report.sockets.dropped);
     println!("{} replies from the cache", report.cached);
 }
 

@@ -47,7 +47,8 @@ async fn reply(
     let began = Instant::now();
     let Json(Message { message, session_id }) = body?;
     let chat = service.gateway.chat();
-    let mut turn = chat.reply(caller.owner(), session_id, &message, began).await?;
+    let turn = chat.reply(caller.owner(), session_id, &message, began).await?;
+    let mut turn = turn.at_once();
     loop {
         match turn.next().await {
             Said::Text(_) | Said::Tool { .. } => {}
