@@ -478,11 +478,11 @@ fn completions_are_passed_on_byte_for_byte() {
         let asked = mock.seen().last_request;
         assert_eq!((&asked["model"], &asked["seed"]), (&json!("mock-23-tokens"), &json!(7)));
         assert_eq!(asked["messages"], body["messages"], "nothing of EVA's is added");
-        mock.change(|config| config.then = Some(Fault::Refuse(429, "slow down", Some(7))));
+        mock.change(|config| config.then = Some(Fault::Refuse(429, "slow down, please", Some(7))));
         let refused = http().post(&url).json(&body).send().await.unwrap();
         assert_eq!(refused.headers()["retry-after"], "7");
         let refused = error(refused, 429, "brain_refused").await;
-        assert_eq!(refused["error"]["message"], "slow down");
+        assert_eq!(refused["error"]["message"], "slow down, please");
         mock.change(|config| config.then = Some(Fault::Refuse(401, "bad key", None)));
         let refused = http().post(&url).json(&body).send().await.unwrap();
         error(refused, 502, "brain_failed").await;

@@ -117,7 +117,10 @@ impl FileReader {
                     self.mix(rate, channels, out)?;
                     Ok(())
                 }
-                Err(Error::ResetRequired) => Ok(decoder.reset()),
+                Err(Error::ResetRequired) => {
+                    decoder.reset();
+                    Ok(())
+                }
                 Err(error) => Err(error.to_string()),
             },
         };
@@ -169,7 +172,9 @@ mod tests {
     use super::*;
 
     fn tone(rate: u32) -> Vec<f32> {
-        (0..rate).map(|i| 0.4 * (i as f32 * 300.0 * 6.283 / rate as f32).sin()).collect()
+        (0..rate)
+            .map(|i| 0.4 * (i as f32 * 300.0 * std::f32::consts::TAU / rate as f32).sin())
+            .collect()
     }
 
     fn read(file: Vec<u8>) -> Result<Vec<f32>, FileError> {

@@ -137,7 +137,7 @@ impl Sessions {
             let mut ages: Vec<Instant> = idle.map(|slot| slot.used).collect();
             ages.sort_unstable();
             // A tenth at a time, so that it is not done for every message.
-            oldest = ages.get(ages.len().min(MOST / 10).max(1) - 1).copied().max(oldest);
+            oldest = ages.get(ages.len().clamp(1, MOST / 10) - 1).copied().max(oldest);
         }
         let Some(oldest) = oldest else { return };
         self.open.retain(|_, slot| {
