@@ -11,6 +11,7 @@ use anyhow::{Context, bail, ensure};
 use futures::{SinkExt, StreamExt};
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio_tungstenite::connect_async_with_config as connect_with;
 use tokio_tungstenite::tungstenite::Message as Frame;
 
 use super::Spread;
@@ -29,6 +30,8 @@ const SOCKETS: usize = 100;
 const MESSAGE_WORDS: usize = 10;
 /// Words of a text to speak.
 const SPOKEN_WORDS: usize = 4;
+/// Small frames leave at once.
+const NO_DELAY: bool = true;
 /// No request takes longer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -231,9 +234,10 @@ impl Bench {
     /// One message over each way, another one first each time.
     async fn round(&mut self) -> anyhow::Result<Round> {
         let mut round = Round::default();
-        for way in 0..4 {
+        let first = self.count / 4;
+        for way in first..first + 4 {
             let message = self.message();
-            match (way + self.count / 4) % 4 {
+            match way % 4 {
                 0 => round.brain = self.completion(&self.brain.clone(), &message).await?,
                 1 => round.stream = self.stream(&message).await?,
                 2 => round.chat = self.chat(&message).await?,
@@ -336,7 +340,7 @@ impl Bench {
         let url = format!("{}/ws/chat", self.gateway.replacen("http", "ws", 1));
         let mut open = Vec::new();
         for _ in 0..SOCKETS {
-            open.push((tokio_tungstenite::connect_async(&url).await.ok(), self.message()));
+            open.push((connect_with(&url, None, NO_DELAY).await.ok(), self.message()));
         }
         let asked = open.into_iter().map(async |(socket, message)| {
             let (mut socket, _) = socket?;
