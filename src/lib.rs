@@ -24,7 +24,8 @@
 //! 9. [`audio`] again: fades, Opus, one packet for each 20 ms slot.
 //! 10. [`rtc`] again: the packet leaves on the same call.
 //!
-//! [`call`] joins the stations: one task owns all state of a call by value. [`inference`] runs the
+//! [`call`] joins the stations: one task owns all state of a call by value. [`chat`] joins them without
+//! a call: text conversations, speech of a text, words of a recording. [`inference`] runs the
 //! models, each on a thread of its own, the most urgent work first. [`models`] fetches and verifies
 //! their files, [`engines`] starts and warms them, [`voices`] are loaded when first asked for.
 //! [`storage`] keeps conversations beyond their call, if the owner wants it.
@@ -44,6 +45,7 @@ pub mod admission;
 pub mod audio;
 pub mod bench;
 pub mod call;
+pub mod chat;
 pub mod cli;
 pub mod engines;
 pub mod gateway;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 const STATIONS: &[&str] = &["rtc", "audio", "listening", "turn", "thinking", "speaking"];
 const JOINERS: &[&str] =
-    &["call", "gateway", "signaling", "headless", "bench", "cli", "engines", "voices"];
+    &["call", "chat", "gateway", "signaling", "headless", "bench", "cli", "engines", "voices"];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
@@ -67,6 +67,7 @@ fn a_foreign_library_is_named_in_one_place() {
             &["opus::Encoder", "opus::Decoder", "use opus::", "::opus::Application"],
             &["audio/opus.rs", "audio/", "call/", "headless/"],
         ),
+        (&["symphonia::", "ogg::writing"], &["audio/"]),
         (&["whisper_rs"], &["listening/"]),
         (&["candle_"], &["speaking/", "thinking/builtin", "inference/"]),
         (&["async_openai"], &["thinking/"]),

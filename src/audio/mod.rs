@@ -19,13 +19,17 @@
 //! | [`resample`] | any rate to any rate, in a stream or whole |
 //! | [`level`] | loudness, fades, a level meter |
 //! | [`wav`] | WAV files |
+//! | [`ogg`] | speech as an Ogg Opus stream |
+//! | [`file`] | sound files of every usual kind → 16 kHz |
 
 #![deny(clippy::disallowed_methods)]
 
 pub mod echo;
+pub mod file;
 pub mod g711;
 pub mod jitter;
 pub mod level;
+pub mod ogg;
 pub mod opus;
 pub mod pacer;
 pub mod pcm_in;

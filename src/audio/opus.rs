@@ -200,6 +200,12 @@ impl Encoder {
             .map_err(|e| OpusError::Setup(e.description()))
     }
 
+    /// Samples by which what comes out is later than what went in, at 48 kHz.
+    pub fn lookahead(&mut self) -> Result<u32, OpusError> {
+        let samples = self.inner.get_lookahead().map_err(|e| OpusError::Setup(e.description()))?;
+        Ok(samples.unsigned_abs())
+    }
+
     /// Encodes exactly 960 samples (20 ms of 48 kHz mono, -1..1).
     pub fn encode(&mut self, pcm: &[f32; SLOT_SAMPLES]) -> Result<Bytes, OpusError> {
         let mut packet = [0u8; MAX_PACKET_BYTES];

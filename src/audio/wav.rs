@@ -124,20 +124,38 @@ impl WavWriter {
 
 /// A whole 16-bit mono WAV file in memory.
 pub fn wav_bytes(samples: &[f32], sample_rate: u32) -> Vec<u8> {
-    let data = 2 * samples.len() as u32;
-    let mut bytes = Vec::with_capacity(44 + data as usize);
-    bytes.extend_from_slice(b"RIFF");
-    bytes.extend_from_slice(&(36 + data).to_le_bytes());
-    bytes.extend_from_slice(b"WAVEfmt ");
-    bytes.extend_from_slice(&16u32.to_le_bytes());
+    let mut bytes = wav_header(sample_rate, Some(samples.len())).to_vec();
+    bytes.reserve(2 * samples.len());
+    append_pcm16(samples, &mut bytes);
+    bytes
+}
+
+/// The header of a 16-bit mono WAV file. Without a length both sizes are the largest there are,
+/// which readers take for "until the end" (as ffmpeg writes into a pipe).
+pub fn wav_header(sample_rate: u32, samples: Option<usize>) -> [u8; 44] {
+    let data = samples.map_or(u32::MAX, |samples| 2 * samples as u32);
+    let mut bytes = [0; 44];
+    let mut at = 0;
+    let mut put = |field: &[u8]| {
+        bytes[at..at + field.len()].copy_from_slice(field);
+        at += field.len();
+    };
+    put(b"RIFF");
+    put(&data.saturating_add(36).to_le_bytes());
+    put(b"WAVEfmt ");
+    put(&16u32.to_le_bytes());
     for (field, length) in [(1, 2), (1, 2), (sample_rate, 4), (2 * sample_rate, 4), (2, 2), (16, 2)]
     {
-        bytes.extend_from_slice(&u32::to_le_bytes(field)[..length]);
+        put(&u32::to_le_bytes(field)[..length]);
     }
-    bytes.extend_from_slice(b"data");
-    bytes.extend_from_slice(&data.to_le_bytes());
-    bytes.extend(samples.iter().flat_map(|sample| to_pcm(*sample).to_le_bytes()));
+    put(b"data");
+    put(&data.to_le_bytes());
     bytes
+}
+
+/// Appends samples as 16-bit little-endian PCM.
+pub fn append_pcm16(samples: &[f32], bytes: &mut Vec<u8>) {
+    bytes.extend(samples.iter().flat_map(|sample| to_pcm(*sample).to_le_bytes()));
 }
 
 fn to_pcm(sample: f32) -> i16 {

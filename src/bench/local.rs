@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum_server::Handle;
 
 use crate::call::{CallSettings, Engines};
+use crate::chat::ChatSettings;
 use crate::gateway::{Gateway, GatewayConfig};
 use crate::rtc::RtcConfig;
 use crate::signaling::server::{self, Patience};
@@ -63,7 +64,8 @@ impl LocalGateway {
     ) -> anyhow::Result<Self> {
         let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let rtc = RtcConfig { tcp: Some(anywhere), ..RtcConfig::new(anywhere) };
-        let config = GatewayConfig { rtc, max_calls, call, multilingual, storage };
+        let chat = ChatSettings::default();
+        let config = GatewayConfig { rtc, max_calls, call, chat, multilingual, storage };
         let gateway = Gateway::start(config, engines).await?;
         let listener = std::net::TcpListener::bind(anywhere)?;
         listener.set_nonblocking(true)?;

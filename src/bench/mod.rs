@@ -4,6 +4,7 @@
 //! `eva serve` has no way to it.
 
 pub mod call;
+pub mod chat;
 pub mod conversation;
 pub mod llm;
 pub mod local;

@@ -13,7 +13,7 @@ mod memory;
 mod playout;
 mod realtime;
 mod recorder;
-mod reply;
+pub(crate) mod reply;
 mod task;
 mod turn_sound;
 

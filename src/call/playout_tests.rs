@@ -28,7 +28,7 @@ fn sound(text: &str, word_samples: usize) -> Sound {
     let sentence = sentence(text, word_samples);
     let samples = sentence.words.len() * word_samples;
     let pcm = (0..samples).map(|i| 0.3 * (i as f32 * 0.05).sin()).collect();
-    Sound { pcm, sentence: Some(sentence) }
+    Sound { pcm, sentence: Some(sentence), last: true }
 }
 
 fn ticks(playout: &mut Playout, count: usize) -> Vec<f32> {

@@ -5,39 +5,35 @@
 //! the result goes back to the model, whose answer goes on in the same reply. Joins `thinking/` and
 //! `speaking/`; knows nothing of playout or turns. Dropping it withdraws the reply and ends its tools.
 
-mod rounds;
+pub(crate) mod rounds;
+pub(crate) mod spoken;
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use self::rounds::{Ended, Rounds};
+use self::spoken::Spoken;
+pub(crate) use self::spoken::{Sentence, Sound};
 use super::Engines;
 use crate::audio::WIRE_RATE;
-use crate::audio::resample::Resampler;
 use crate::ids::ReplyId;
 use crate::inference::Urgency;
 use crate::private::Private;
-use crate::speaking::visemes::{self, VisemeSpan};
-use crate::speaking::{SpeakError, Speech, SpokenChunk, Voice, WordSpan};
+use crate::speaking::{SpeakError, Speech, SpokenChunk, Voice};
 use crate::thinking::sentences::{Piece, Splitter};
 use crate::thinking::{LlmError, LlmEvent, Message, Prompt, ToolCall, ToolSpec, Usage};
 
-/// Sound below this is not heard: -50 dBFS.
-const INAUDIBLE: f32 = 0.003_16;
-/// What is left of a sentence's silent beginning, seconds: the breath before the word.
-const LEAD_IN_S: f32 = 0.01;
 /// Pieces that may wait for the voice; the model waits beyond that.
 const WAITING_PIECES: usize = 16;
 
 /// What became of a reply.
 #[derive(Debug)]
-pub(super) enum Made {
+pub(crate) enum Made {
     /// The first token came.
     FirstToken,
     /// A piece of text is complete.
@@ -69,29 +65,9 @@ pub(super) enum Made {
     Finished,
 }
 
-/// A stretch of 48 kHz sound.
-#[derive(Debug)]
-pub(super) struct Sound {
-    /// The samples.
-    pub pcm: Vec<f32>,
-    /// With the first stretch of a sentence: the sentence.
-    pub sentence: Option<Sentence>,
-}
-
-/// A sentence and when its words sound.
-#[derive(Clone, Debug)]
-pub(super) struct Sentence {
-    /// The text as written.
-    pub text: Private<String>,
-    /// Words, in 48 kHz samples from the sentence's first.
-    pub words: Vec<WordSpan>,
-    /// The mouth's shapes, in the same samples.
-    pub visemes: Vec<VisemeSpan>,
-}
-
 /// How a reply is made.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Manner {
+pub(crate) struct Manner {
     /// It is written, not spoken.
     pub mute: bool,
     /// Tools that the client runs.
@@ -99,14 +75,14 @@ pub(super) struct Manner {
 }
 
 /// One reply in the making.
-pub(super) struct ReplyMaker {
-    pub(super) id: ReplyId,
+pub(crate) struct ReplyMaker {
+    pub(crate) id: ReplyId,
     voice: Arc<dyn Voice>,
     tokens: Option<mpsc::Receiver<LlmEvent>>,
     rounds: Rounds,
     splitter: Splitter,
     pieces: VecDeque<String>,
-    speaking: Option<Speaking>,
+    speaking: Option<Spoken>,
     seen_token: bool,
     /// A sentence of EVA's own was added.
     apologised: bool,
@@ -118,22 +94,9 @@ pub(super) struct ReplyMaker {
     written: Option<String>,
 }
 
-/// The sentence under way.
-struct Speaking {
-    text: String,
-    chunks: mpsc::Receiver<Result<SpokenChunk, SpeakError>>,
-    rate: u32,
-    resampler: Resampler,
-    /// Samples cut off its silent beginning, at the voice's rate; `None` until sound was found.
-    trimmed: Option<usize>,
-    words: Vec<WordSpan>,
-    visemes: Vec<VisemeSpan>,
-    announced: bool,
-}
-
 impl ReplyMaker {
     /// Starts a reply to a prompt. Its tools wait for [`Self::permit`].
-    pub(super) fn start(id: ReplyId, engines: &Engines, prompt: Prompt, manner: Manner) -> Self {
+    pub(crate) fn start(id: ReplyId, engines: &Engines, prompt: Prompt, manner: Manner) -> Self {
         let rounds = Rounds::new(engines.llm.clone(), engines.tools.clone(), prompt);
         let rounds = rounds.handing_over(manner.handed_over);
         let tokens = rounds.ask();
@@ -143,7 +106,7 @@ impl ReplyMaker {
     }
 
     /// A reply of EVA's own, without the model.
-    pub(super) fn of_text(id: ReplyId, engines: &Engines, prompt: Prompt, text: &str) -> Self {
+    pub(crate) fn of_text(id: ReplyId, engines: &Engines, prompt: Prompt, text: &str) -> Self {
         let rounds = Rounds::new(engines.llm.clone(), engines.tools.clone(), prompt);
         let mut reply = Self::new(id, engines.voice.clone(), rounds, None);
         // Its words are not the model's, and that is no failure.
@@ -175,39 +138,39 @@ impl ReplyMaker {
     }
 
     /// The whole text of a reply that is written and not spoken.
-    pub(super) fn written(&self) -> Option<&str> {
+    pub(crate) fn written(&self) -> Option<&str> {
         self.written.as_deref()
     }
 
     /// What it has cost so far.
-    pub(super) fn usage(&self) -> Usage {
+    pub(crate) fn usage(&self) -> Usage {
         self.rounds.usage()
     }
 
     /// The turn is committed and the reply released: its tools may run.
-    pub(super) fn permit(&mut self) {
+    pub(crate) fn permit(&mut self) {
         self.rounds.permit();
     }
 
     /// The turn is open again: tools that do not run yet wait for the next [`Self::permit`].
-    pub(super) fn forbid(&mut self) {
+    pub(crate) fn forbid(&mut self) {
         self.rounds.forbid();
     }
 
     /// Tokens the model has written so far, for the count of those wasted by a withdrawal.
-    pub(super) fn tokens_seen(&self) -> u32 {
+    pub(crate) fn tokens_seen(&self) -> u32 {
         self.rounds.tokens()
     }
 
     /// The calls of tools and their results so far, for the history
     /// ([`History::exchange`](crate::thinking::history::History::exchange)). To be asked once, when
     /// the reply ends or is cut: a tool that still runs is ended.
-    pub(super) fn take_exchange(&mut self) -> Vec<Message> {
+    pub(crate) fn take_exchange(&mut self) -> Vec<Message> {
         self.rounds.take_exchange()
     }
 
     /// Adds a sentence of EVA's own (an apology) behind what the model said.
-    pub(super) fn say(&mut self, text: &str) {
+    pub(crate) fn say(&mut self, text: &str) {
         match &mut self.written {
             Some(written) => {
                 written.push_str(text);
@@ -220,17 +183,17 @@ impl ReplyMaker {
     }
 
     /// Whether the model has neither said nor called anything so far.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         !self.seen_token && !self.rounds.has_handed_over()
     }
 
     /// Whether [`Self::say`] was used: one apology is enough.
-    pub(super) fn has_apologised(&self) -> bool {
+    pub(crate) fn has_apologised(&self) -> bool {
         self.apologised
     }
 
     /// Waits for the next thing made. Cancel-safe. Never resolves after [`Made::Finished`].
-    pub(super) async fn next(&mut self) -> Made {
+    pub(crate) async fn next(&mut self) -> Made {
         loop {
             if let Some(made) = self.ready.pop_front() {
                 return made;
@@ -261,19 +224,8 @@ impl ReplyMaker {
         }
         let Some(text) = self.pieces.pop_front() else { return };
         let urgency = if self.seen_sound { Urgency::Later } else { Urgency::Now };
-        let speech = Speech { reply: self.id, text: Private::new(text.clone()), urgency };
-        let voice = &self.voice;
-        self.speaking = Some(Speaking {
-            text,
-            chunks: voice.speak(speech),
-            rate: voice.sample_rate(),
-            resampler: Resampler::new(voice.sample_rate(), WIRE_RATE)
-                .expect("a voice has a rate that sound can have"),
-            trimmed: None,
-            words: Vec::new(),
-            visemes: Vec::new(),
-            announced: false,
-        });
+        let speech = Speech { reply: self.id, text: Private::new(text), urgency };
+        self.speaking = Some(Spoken::start(&*self.voice, speech, WIRE_RATE));
     }
 
     /// Starts the tools that may run, and asks the model again once all have ended; whether there
@@ -384,63 +336,6 @@ impl ReplyMaker {
     }
 }
 
-impl Speaking {
-    /// Trims the silent beginning, resamples, and attaches the sentence to its first sound.
-    fn take(&mut self, mut chunk: SpokenChunk) -> Option<Sound> {
-        if !chunk.words.is_empty() {
-            self.words = std::mem::take(&mut chunk.words);
-            self.visemes = visemes::track(&chunk.phonemes, self.rate);
-        }
-        let mut samples = &chunk.pcm[..];
-        if self.trimmed.is_none() {
-            let lead_in = (LEAD_IN_S * self.rate as f32) as usize;
-            let onset = samples.iter().position(|sample| sample.abs() > INAUDIBLE);
-            match onset {
-                Some(onset) => {
-                    let cut = onset.saturating_sub(lead_in);
-                    self.trimmed = Some(cut);
-                    samples = &samples[cut..];
-                }
-                None if chunk.last => return None,
-                None => {
-                    // A whole chunk of silence before the first word: its words shift by it.
-                    self.shift(samples.len());
-                    return None;
-                }
-            }
-        }
-        let mut pcm = Vec::with_capacity(samples.len() * 3);
-        self.resampler.push(samples, &mut pcm);
-        if chunk.last {
-            self.resampler.finish(&mut pcm);
-        }
-        let sentence = (!self.announced).then(|| {
-            self.announced = true;
-            self.shift(self.trimmed.unwrap_or(0));
-            let ratio = f64::from(WIRE_RATE) / f64::from(self.rate);
-            let scaled = |at: &Range<usize>| {
-                (at.start as f64 * ratio) as usize..(at.end as f64 * ratio) as usize
-            };
-            let mut words = std::mem::take(&mut self.words);
-            words.iter_mut().for_each(|word| word.samples = scaled(&word.samples));
-            let mut visemes = std::mem::take(&mut self.visemes);
-            visemes.retain(|viseme| viseme.samples.end > 0);
-            visemes.iter_mut().for_each(|viseme| viseme.samples = scaled(&viseme.samples));
-            Sentence { text: Private::new(self.text.clone()), words, visemes }
-        });
-        Some(Sound { pcm, sentence })
-    }
-
-    /// All times come `by` samples earlier.
-    fn shift(&mut self, by: usize) {
-        let earlier = |at: &mut Range<usize>| {
-            *at = at.start.saturating_sub(by)..at.end.saturating_sub(by);
-        };
-        self.words.iter_mut().for_each(|word| earlier(&mut word.samples));
-        self.visemes.iter_mut().for_each(|viseme| earlier(&mut viseme.samples));
-    }
-}
-
 async fn from_model(tokens: &mut Option<mpsc::Receiver<LlmEvent>>) -> Option<LlmEvent> {
     match tokens {
         Some(tokens) => tokens.recv().await,
@@ -448,9 +343,9 @@ async fn from_model(tokens: &mut Option<mpsc::Receiver<LlmEvent>>) -> Option<Llm
     }
 }
 
-async fn from_voice(speaking: &mut Option<Speaking>) -> Option<Result<SpokenChunk, SpeakError>> {
+async fn from_voice(speaking: &mut Option<Spoken>) -> Option<Result<SpokenChunk, SpeakError>> {
     match speaking {
-        Some(speaking) => speaking.chunks.recv().await,
+        Some(speaking) => speaking.chunk().await,
         None => std::future::pending().await,
     }
 }

@@ -7,7 +7,7 @@ use clap::Subcommand;
 
 use super::serve::BrainArgs;
 use crate::bench::call::{Plan, Report};
-use crate::bench::{Spread, conversation, llm, tts};
+use crate::bench::{Spread, chat, conversation, llm, tts};
 use crate::call::CallSettings;
 use crate::engines::BrainChoice;
 use crate::models::{self, DEFAULT_VOICE, ModelId, Store};
@@ -25,6 +25,8 @@ pub(super) struct Args {
 enum What {
     /// Whole calls: from the caller's last word to EVA's first.
     Call(CallArgs),
+    /// Chats: what the gateway adds to the brain, time to the first sound, WebSockets, fillers.
+    Chat(ChatArgs),
     /// Conversations: pauses, interruptions, backchannels, noises, echo, what was heard.
     Conversation(ConversationArgs),
     /// The built-in language model: time to the first token, tokens a second.
@@ -108,6 +110,22 @@ struct CallArgs {
 }
 
 #[derive(clap::Args)]
+struct ChatArgs {
+    /// Messages over each way, none of them seen before.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(5..))]
+    requests: u16,
+    /// What the voice runs on: cpu, cuda (cuda:1 is the second GPU), or auto.
+    #[arg(long, env = "EVA_DEVICE", default_value = "auto")]
+    device: String,
+    /// Folder of the models.
+    #[arg(long, env = "EVA_MODELS_DIR")]
+    models: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
 struct ConversationArgs {
     /// Calls at once; beyond 1 only smooth turns are measured, staggered and at once.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=8))]
@@ -145,6 +163,7 @@ struct ConversationArgs {
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.what {
         What::Call(args) => call(args),
+        What::Chat(args) => chat(args),
         What::Conversation(args) => conversation(args),
         What::Llm(args) => llm(args),
         What::Tts(args) => tts(args),
@@ -302,6 +321,52 @@ fn call(args: CallArgs) -> anyhow::Result<ExitCode> {
         print(&report);
     }
     Ok(if report.unanswered == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn chat(args: ChatArgs) -> anyhow::Result<ExitCode> {
+    crate::observability::start_quiet_logging();
+    let plan = chat::Plan {
+        requests: args.requests.into(),
+        device: device::pick(&args.device)?,
+        models: args.models,
+    };
+    let report = super::runtime()?.block_on(chat::run(&plan))?;
+    if args.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        print_chat(&report);
+    }
+    let whole = report.sockets.dropped == 0 && report.cached == 0;
+    Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The table, with what EVA-Voice's predecessor measured beside it (on a GPU, with a hosted brain).
+fn print_chat(report: &chat::Report) {
+    println!("{} messages over each way, none seen before; mock brain\n", report.requests);
+    println!("{:<34}{:>8}{:>8}{:>8}{:>8}   predecessor", "ms", "p50", "p95", "p99", "max");
+    for (name, spread, floor) in [
+        ("brain alone, first token", &report.first_token.brain_ms, "181 (Groq)"),
+        ("/chat/stream, first token", &report.first_token.stream_ms, ""),
+        ("/v1/chat/completions, first token", &report.first_token.passed_ms, ""),
+        ("brain alone, whole reply", &report.whole.brain_ms, ""),
+        ("/chat, whole reply", &report.whole.chat_ms, "169-252"),
+        ("/tts, 4 words, first byte", &report.tts.first_byte_ms, "no streaming"),
+        ("/tts, 4 words, whole file", &report.tts.whole_ms, "50-154"),
+        ("/ws/chat, first token", &report.sockets.first_token_ms, "76 (one alone)"),
+        ("/ws/chat, whole reply", &report.sockets.whole_ms, "180 (one alone)"),
+        ("/chat/expressive, filler", &report.expressive.filler_ms, "14-23"),
+        ("/chat/expressive, first sentence", &report.expressive.first_sentence_ms, "516"),
+        ("/chat/expressive, whole", &report.expressive.whole_ms, "858"),
+    ] {
+        let Spread { p50, p95, p99, max } = spread;
+        println!("{name:<34}{p50:>8.1}{p95:>8.1}{p99:>8.1}{max:>8.1}   {floor}");
+    }
+    println!("\nadded to the brain, median of the differences");
+    println!("  /chat/stream, first token         {:>6.2} ms", report.first_token.stream_adds_ms);
+    println!("  /chat, whole reply                {:>6.2} ms", report.whole.chat_adds_ms);
+    println!("  /v1/chat/completions, first token {:>6.2} ms", report.first_token.passed_adds_ms);
+    println!("\n{} WebSockets at once, {} dropped", report.sockets.count, report.sockets.dropped);
+    println!("{} replies from the cache", report.cached);
 }
 
 fn llm(args: LlmArgs) -> anyhow::Result<ExitCode> {

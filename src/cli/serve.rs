@@ -12,6 +12,7 @@ use clap::ValueEnum;
 
 use super::safety::SafetyArgs;
 use crate::call::CallSettings;
+use crate::chat::ChatSettings;
 use crate::engines::{self, BrainChoice, EngineChoice};
 use crate::gateway::{Gateway, GatewayConfig};
 use crate::language::Language;
@@ -67,6 +68,9 @@ pub(super) struct Args {
     /// Say no "mhm" while the person has the floor.
     #[arg(long, env = "EVA_NO_BACKCHANNELS")]
     no_backchannels: bool,
+    /// Ask the language model for every reply of a chat, also to a greeting that opens it.
+    #[arg(long, env = "EVA_NO_CACHED_GREETINGS")]
+    no_cached_greetings: bool,
     /// File of conversation settings (TOML); docs/conversation.md explains each.
     #[arg(long, env = "EVA_CONVERSATION", value_name = "FILE")]
     conversation: Option<PathBuf>,
@@ -217,6 +221,7 @@ async fn serve(args: Args, access: Access) -> anyhow::Result<ExitCode> {
         rtc: rtc_config(&args, address),
         max_calls: args.max_calls,
         call,
+        chat: ChatSettings { cached_greetings: !args.no_cached_greetings },
         multilingual: loaded.multilingual,
         storage: storage.clone(),
     };

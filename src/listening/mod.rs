@@ -34,6 +34,9 @@ pub enum Pass {
     Partial,
     /// The words of a turn at its pause.
     Final,
+    /// The words of a stretch of a recording: nobody waits for them on a call. It has a thread of
+    /// its own at the lowest priority, so that calls hardly notice it.
+    Recording,
 }
 
 /// What a pass heard.

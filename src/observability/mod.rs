@@ -32,6 +32,8 @@ fn start(level: &str, json: bool) {
     });
     // It logs what tools answer; whatever matters of it is said by us.
     let filter = filter.add_directive("rmcp=off".parse().expect("a directive"));
+    // It says of every broken upload what the sender is told already.
+    let filter = filter.add_directive("symphonia=off".parse().expect("a directive"));
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())

@@ -6,16 +6,19 @@
 pub mod address;
 pub mod auth;
 mod calls;
+mod chat;
 mod errors;
 pub mod ice;
 mod layers;
 pub mod limits;
+mod openai;
 pub mod origins;
 mod page;
 mod realtime;
 pub mod reload;
 pub mod server;
 mod sessions;
+mod speech;
 mod status;
 pub mod tls;
 mod whip;
@@ -29,6 +32,7 @@ use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, FromRequest, Request};
 use axum::{Router, middleware};
 use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
 
 use self::ice::IceServers;
 use crate::gateway::{Admitted, Gateway, Invitation, Wishes};
@@ -90,19 +94,22 @@ pub fn routes(service: Service) -> Router {
             Scope::Call,
             calls::routes().merge(ice::routes()).merge(realtime::routes()).merge(whip::routes()),
         ),
-        (Scope::Chat, sessions::routes()),
+        (Scope::Chat, chat::routes().merge(openai::chat_routes()).merge(sessions::routes())),
+        (Scope::Speech, speech::routes().merge(openai::speech_routes())),
         (Scope::Admin, status::admin_routes()),
     ];
     let guarded = guarded.into_iter().fold(Router::new(), |all, (scope, routes)| {
         let layer = middleware::from_fn_with_state((service.clone(), scope), auth::guard);
         all.merge(routes.route_layer(layer))
     });
+    // Sound is compressed already, or must not wait for more of it.
+    let quiet = DefaultPredicate::new().and(NotForContentType::const_new("audio/"));
     let all = open
         .merge(guarded)
         .fallback(errors::no_such_page)
         .method_not_allowed_fallback(errors::wrong_method)
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .layer(CompressionLayer::new());
+        .layer(CompressionLayer::new().compress_when(quiet));
     let all = layers::before(all, &service).layer(middleware::from_fn(whip::announced));
     all.with_state(service)
 }

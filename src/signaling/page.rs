@@ -3,7 +3,7 @@
 use axum::Router;
 use axum::extract::Path;
 use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 
 use super::{ApiError, Service};
@@ -32,7 +32,16 @@ const FILES: &[(&str, &str, &[u8])] = web! {
 };
 
 pub(super) fn routes() -> Router<Service> {
-    Router::new().route("/", get(index)).route("/{file}", get(file))
+    Router::new()
+        .route("/", get(index))
+        .route("/{file}", get(file))
+        .route("/voice", get(to_page))
+        .route("/eva-her", get(to_page))
+}
+
+/// The call page at the addresses that the predecessor had it.
+async fn to_page() -> Redirect {
+    Redirect::temporary("/")
 }
 
 async fn index() -> Response {

@@ -93,7 +93,9 @@ async fn delete(
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     let id = session_id(&id)?;
-    match service.gateway.storage().delete(owner(&caller)?, &id).await? {
+    let owner = owner(&caller)?;
+    service.gateway.chat().forget(owner, &id);
+    match service.gateway.storage().delete(owner, &id).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(unknown()),
     }

@@ -1,4 +1,4 @@
-//! `/health`, `/ready`, `/info` and `/metrics`.
+//! `/health`, `/ready`, `/info`, `/metrics` and `/stats`.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -7,7 +7,9 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use super::Service;
-use crate::storage::Health;
+use crate::chat::stats::Figures;
+use crate::storage;
+use crate::thinking::Health;
 
 pub(super) fn routes() -> Router<Service> {
     Router::new()
@@ -17,20 +19,65 @@ pub(super) fn routes() -> Router<Service> {
 }
 
 pub(super) fn admin_routes() -> Router<Service> {
-    Router::new().route("/metrics", get(metrics))
+    Router::new().route("/metrics", get(metrics)).route("/stats", get(stats))
 }
 
-/// The process lives; how it is doing.
+/// The process lives; how it and each of its parts are doing. Nothing is asked of the parts: what is
+/// known of them is told.
 pub(super) async fn health(State(service): State<Service>) -> Json<Value> {
     let gateway = &service.gateway;
+    let engines = gateway.engines();
+    let (brain, why) = match engines.llm.health() {
+        Health::Up => ("up", None),
+        Health::Unknown => ("unknown", None),
+        // The reason can name addresses: it is in the log.
+        Health::Down(_) => ("down", Some("It does not answer; the gateway's log says why.")),
+    };
+    let languages: &[&str] = if gateway.is_multilingual() { &["en", "fr"] } else { &["en"] };
+    let mut brain_state = json!({"state": brain, "name": engines.llm.name()});
+    if let Some(why) = why {
+        brain_state["message"] = json!(why);
+    }
     let database = gateway.storage().health().await;
+    let kept = database != storage::Health::Failing;
     Json(json!({
-        "status": if database == Health::Failing { "degraded" } else { "healthy" },
-        "services": { "database": database },
+        "status": if brain == "down" || !kept { "degraded" } else { "healthy" },
         "version": env!("CARGO_PKG_VERSION"),
         "calls": gateway.active(),
         "max_calls": gateway.max_calls(),
         "uptime_s": gateway.uptime().as_secs(),
+        "services": {
+            "brain": brain_state,
+            "recogniser": {"state": "up", "languages": languages},
+            "voice": {"state": "up", "name": engines.voice.name()},
+            "database": {"state": database},
+        },
+        // As the predecessor had them.
+        "llm": brain != "down",
+        "whisper": true,
+        "tts": true,
+        "database": database == storage::Health::Healthy,
+    }))
+}
+
+/// Figures of chats and speech in windows, and what goes on now.
+pub(super) async fn stats(State(service): State<Service>) -> Json<Value> {
+    let gateway = &service.gateway;
+    let chat = gateway.chat();
+    let stats = chat.stats();
+    let all = [&stats.chat, &stats.speech, &stats.transcription];
+    let sum = |of: fn(&Figures) -> u64| all.iter().map(|figures| of(figures)).sum::<u64>();
+    Json(json!({
+        "total_requests": sum(|figures| figures.all.requests) + stats.cached_replies,
+        "requests_last_hour": sum(|figures| figures.last_hour.requests),
+        "avg_latency_ms": stats.chat.last_hour.latency_ms.mean,
+        "active_sessions": chat.active_sessions(),
+        "active_calls": gateway.active(),
+        "cached_replies": stats.cached_replies,
+        "uptime_s": gateway.uptime().as_secs(),
+        "chat": stats.chat,
+        "speech": stats.speech,
+        "transcription": stats.transcription,
     }))
 }
 

@@ -119,4 +119,38 @@ pub trait Llm: Send + Sync {
 
     /// The model's name, for people.
     fn name(&self) -> String;
+
+    /// How it is doing, as far as is known without asking it for anything; returns at once.
+    fn health(&self) -> Health {
+        Health::Up
+    }
+
+    /// The server behind it, if there is one, for requests that are passed on to it.
+    fn upstream(&self) -> Option<Upstream> {
+        None
+    }
+}
+
+/// Whether a language model can be used.
+#[derive(Clone, Debug)]
+pub enum Health {
+    /// It answers.
+    Up,
+    /// Nobody knows yet.
+    Unknown,
+    /// It does not.
+    Down(LlmError),
+}
+
+/// An OpenAI-compatible server, for requests as they are.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// Its address up to and including its version, without a slash at the end.
+    pub base: String,
+    /// The connections to it.
+    pub http: reqwest::Client,
+    /// The key it wants.
+    pub key: Option<Private<String>>,
+    /// The model that EVA talks with, as far as known.
+    pub model: Option<String>,
 }

@@ -8,6 +8,7 @@
 
 mod breaker;
 mod calls;
+mod known;
 mod request;
 mod said;
 #[cfg(test)]
@@ -29,11 +30,13 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use self::breaker::Breaker;
+use self::known::Known;
 use self::request::{Learned, Quirks};
 use self::said::Said;
 use self::wire::{Chunk, Refusal, Wire};
+use super::Upstream;
 use super::server::{ServerUrl, choose_model, find_model, refused};
-use super::{EVENT_QUEUE, Llm, LlmError, LlmEvent, Message, Offer, Prompt, Role, Usage};
+use super::{EVENT_QUEUE, Health, Llm, LlmError, LlmEvent, Message, Offer, Prompt, Role, Usage};
 use crate::ids::CallId;
 use crate::private::Private;
 
@@ -50,6 +53,8 @@ const BACKOFF: Duration = Duration::from_millis(150);
 const IDLE: Duration = Duration::from_secs(4);
 /// How often a server that is down is asked whether it is back.
 const PROBE_EVERY: Duration = Duration::from_millis(500);
+/// How long the list of models may take when it is asked for to see whether the server is up.
+const PROBE_WITHIN: Duration = Duration::from_secs(2);
 /// How many models' names a sentence lists.
 const NAMES_SHOWN: usize = 8;
 
@@ -152,6 +157,7 @@ struct Server {
     used: Mutex<Instant>,
     warming: AtomicBool,
     since: Instant,
+    known: Mutex<Known>,
 }
 
 /// How one attempt at a reply failed.
@@ -203,6 +209,7 @@ impl OpenAi {
             used: Mutex::new(Instant::now()),
             warming: AtomicBool::new(false),
             since: Instant::now(),
+            known: Mutex::default(),
         };
         Ok(Self { server: Arc::new(server), runtime: Handle::current() })
     }
@@ -270,6 +277,27 @@ impl Llm for OpenAi {
         let url = self.server.url.as_str();
         self.server.model.get().cloned().unwrap_or_else(|| format!("the model at {url}"))
     }
+
+    /// What the newest reply or list of models told; where that is old, the list is asked for
+    /// meanwhile, and the next question meets its answer.
+    fn health(&self) -> Health {
+        let server = &self.server;
+        let (health, stale) = lock(&server.known).ask(server.since.elapsed());
+        if stale {
+            let server = Arc::clone(server);
+            self.runtime.spawn(async move {
+                let _ = server.models(PROBE_WITHIN).await;
+            });
+        }
+        health
+    }
+
+    fn upstream(&self) -> Option<Upstream> {
+        let Server { config, url, http, model, .. } = &*self.server;
+        let (base, http) = (url.as_str().to_owned(), http.clone());
+        let model = model.get().cloned();
+        Some(Upstream { base, http, key: config.api_key.clone(), model })
+    }
 }
 
 impl Server {
@@ -288,10 +316,12 @@ impl Server {
         let last = match outcome {
             Ok(usage) => {
                 lock(&self.breaker).succeeded();
+                lock(&self.known).succeeded(self.since.elapsed());
                 *lock(&self.used) = Instant::now();
                 LlmEvent::Done(usage)
             }
             Err(error) => {
+                lock(&self.known).failed(self.since.elapsed(), &error);
                 let opened = lock(&self.breaker).failed(self.since.elapsed(), &error);
                 if opened && matches!(error, LlmError::Unreachable { .. }) {
                     tokio::spawn(Self::probe(Arc::downgrade(self), self.config.rest));
@@ -464,6 +494,7 @@ impl Server {
         if models.is_ok() {
             *lock(&self.used) = Instant::now();
         }
+        lock(&self.known).probed(self.since.elapsed(), models.as_ref().err().cloned());
         models
     }
 

@@ -137,7 +137,7 @@ fn a_session_goes_on_after_the_gateway_was_killed_in_the_middle_of_a_turn() {
         assert_eq!(gateway.get(&format!("/sessions?after={others}")).await.1["has_more"], false);
 
         // It is the person's to delete.
-        assert_eq!(gateway.get("/health").await.1["services"]["database"], "healthy");
+        assert_eq!(gateway.get("/health").await.1["services"]["database"]["state"], "healthy");
         assert_eq!(gateway.delete("/sessions/ann.2026:1").await, 204);
         assert_eq!(gateway.delete("/sessions/ann.2026:1").await, 404);
         let (status, gone) = gateway.get("/sessions/ann.2026:1").await;

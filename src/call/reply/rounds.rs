@@ -27,7 +27,7 @@ const CUT_OFF: &str = "Error: The person interrupted before the result came. It 
 const TOO_MANY: &str = "Error: Too many calls at once.";
 
 /// A tool that ended.
-pub(super) struct Ended {
+pub(crate) struct Ended {
     call: usize,
     /// The tool's name.
     pub name: String,
@@ -39,7 +39,7 @@ pub(super) struct Ended {
 }
 
 /// One reply's dealings with its model and its tools.
-pub(super) struct Rounds {
+pub(crate) struct Rounds {
     llm: Arc<dyn Llm>,
     toolbox: Toolbox,
     prompt: Prompt,
@@ -71,7 +71,7 @@ struct Handed {
 }
 
 impl Rounds {
-    pub(super) fn new(llm: Arc<dyn Llm>, toolbox: Toolbox, prompt: Prompt) -> Self {
+    pub(crate) fn new(llm: Arc<dyn Llm>, toolbox: Toolbox, prompt: Prompt) -> Self {
         Self {
             llm,
             toolbox,
@@ -89,28 +89,28 @@ impl Rounds {
     }
 
     /// The same with tools that the client runs: a call of one ends the reply.
-    pub(super) fn handing_over(mut self, tools: Arc<[ToolSpec]>) -> Self {
+    pub(crate) fn handing_over(mut self, tools: Arc<[ToolSpec]>) -> Self {
         self.handed.tools = tools;
         self
     }
 
     /// Asks the model for this round.
-    pub(super) fn ask(&self) -> mpsc::Receiver<LlmEvent> {
+    pub(crate) fn ask(&self) -> mpsc::Receiver<LlmEvent> {
         self.llm.reply(self.prompt.clone())
     }
 
     /// The reply may be heard, so its tools may run.
-    pub(super) fn permit(&mut self) {
+    pub(crate) fn permit(&mut self) {
         self.permitted = true;
     }
 
     /// The reply may not be heard yet after all: no further tool runs.
-    pub(super) fn forbid(&mut self) {
+    pub(crate) fn forbid(&mut self) {
         self.permitted = false;
     }
 
     /// The model calls a tool; ignored if it may not.
-    pub(super) fn call(&mut self, call: ToolCall) {
+    pub(crate) fn call(&mut self, call: ToolCall) {
         let named = |tool: &ToolSpec| tool.name == call.name;
         if self.prompt.offer.is_open() && self.handed.tools.iter().any(named) {
             self.handed.calls.push(call);
@@ -122,17 +122,17 @@ impl Rounds {
     }
 
     /// A piece of text of this round is said.
-    pub(super) fn say(&mut self, piece: &str) {
+    pub(crate) fn say(&mut self, piece: &str) {
         self.said.push(piece.trim().to_owned());
     }
 
     /// Counts what the model wrote.
-    pub(super) fn count_token(&mut self) {
+    pub(crate) fn count_token(&mut self) {
         self.tokens.1 += 1;
     }
 
     /// The model has written this round to its end.
-    pub(super) fn count_round(&mut self, usage: Usage) {
+    pub(crate) fn count_round(&mut self, usage: Usage) {
         let (spent, written) = &mut self.tokens;
         spent.prompt_tokens += usage.prompt_tokens;
         spent.cached_tokens += usage.cached_tokens;
@@ -141,33 +141,33 @@ impl Rounds {
     }
 
     /// Tokens the model wrote so far.
-    pub(super) fn tokens(&self) -> u32 {
+    pub(crate) fn tokens(&self) -> u32 {
         self.tokens.0.completion_tokens + self.tokens.1
     }
 
     /// What all rounds have cost so far.
-    pub(super) fn usage(&self) -> Usage {
+    pub(crate) fn usage(&self) -> Usage {
         Usage { completion_tokens: self.tokens(), ..self.tokens.0 }
     }
 
     /// The model failed: what it called in this round is not run.
-    pub(super) fn give_up(&mut self) {
+    pub(crate) fn give_up(&mut self) {
         self.calls.clear();
         self.handed.calls.clear();
     }
 
     /// Whether tools run, or wait for the permission.
-    pub(super) fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         !self.calls.is_empty() || !self.handed.calls.is_empty() && !self.handed.told
     }
 
     /// Whether the client runs some of what the model called.
-    pub(super) fn has_handed_over(&self) -> bool {
+    pub(crate) fn has_handed_over(&self) -> bool {
         !self.handed.calls.is_empty()
     }
 
     /// What the client is to run, once, when it may be.
-    pub(super) fn hand_over(&mut self) -> Option<Vec<ToolCall>> {
+    pub(crate) fn hand_over(&mut self) -> Option<Vec<ToolCall>> {
         let may = self.permitted && self.calls.is_empty();
         let Handed { calls, told, .. } = &mut self.handed;
         if !may || calls.is_empty() || std::mem::replace(told, true) {
@@ -177,7 +177,7 @@ impl Rounds {
     }
 
     /// Whether the model has said nothing to the results of its tools.
-    pub(super) fn is_speechless(&self) -> bool {
+    pub(crate) fn is_speechless(&self) -> bool {
         self.done > 0
             && self.said.is_empty()
             && self.calls.is_empty()
@@ -185,7 +185,7 @@ impl Rounds {
     }
 
     /// Starts this round's tools if they may run and do not yet; the names of those that run.
-    pub(super) fn start(&mut self) -> Vec<String> {
+    pub(crate) fn start(&mut self) -> Vec<String> {
         let mut names = Vec::new();
         if !self.permitted || self.started || self.calls.is_empty() {
             return names;
@@ -211,7 +211,7 @@ impl Rounds {
     }
 
     /// Waits for the next tool that ends. Cancel-safe; never resolves while none runs.
-    pub(super) async fn next_ended(&mut self) -> Ended {
+    pub(crate) async fn next_ended(&mut self) -> Ended {
         match self.running.next().await {
             Some(ended) => ended,
             None => std::future::pending().await,
@@ -219,13 +219,13 @@ impl Rounds {
     }
 
     /// Keeps a tool's result.
-    pub(super) fn take_result(&mut self, ended: &Ended) {
+    pub(crate) fn take_result(&mut self, ended: &Ended) {
         self.calls[ended.call].1 = Some(ended.text.clone());
     }
 
     /// Closes the round if every call has its result; true if the model is to be asked again: not if
     /// the client runs some of them.
-    pub(super) fn close(&mut self) -> bool {
+    pub(crate) fn close(&mut self) -> bool {
         if !self.started || self.calls.iter().any(|(_, result)| result.is_none()) {
             return false;
         }
@@ -244,7 +244,7 @@ impl Rounds {
 
     /// The messages of all rounds, for the history; of one under way too, since its tools may have
     /// done something. Calls that never ran are not in it.
-    pub(super) fn take_exchange(&mut self) -> Vec<Message> {
+    pub(crate) fn take_exchange(&mut self) -> Vec<Message> {
         let mut messages = std::mem::take(&mut self.exchange);
         if self.started || self.handed.told && !self.handed.kept {
             self.running.clear();

@@ -9,8 +9,8 @@ mod session;
 mod text;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::oneshot;
@@ -25,6 +25,10 @@ use crate::private::Private;
 const FINALS_WAITING: usize = 32;
 /// Partial passes that may wait: old ones are worth nothing.
 const PARTIALS_WAITING: usize = 16;
+/// Passes over recordings that may wait: each recording has one at a time.
+const RECORDINGS_WAITING: usize = 8;
+/// The lowest priority there is.
+const RECORDINGS_NICE: i32 = 19;
 /// One thread for final passes per this many cores.
 const CORES_PER_FINAL: usize = 4;
 
@@ -108,8 +112,11 @@ fn refused(error: ListenError) -> PassHandle {
 
 /// One model's threads.
 struct Recogniser {
+    weights: Arc<Weights>,
     finals: Vec<Engine<Session>>,
     partials: Engine<Session>,
+    /// Started with the first recording: most gateways never hear one.
+    recordings: Mutex<Option<Engine<Session>>>,
     /// Final passes that wait or run.
     finals_due: Arc<AtomicUsize>,
 }
@@ -119,16 +126,27 @@ impl Recogniser {
         let weights = Arc::new(Weights::load(path)?);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let session = |name, capacity, nice| {
-            let (weights, path) = (weights.clone(), path.to_owned());
-            Engine::start(name, capacity, nice, move || {
-                Session::new(weights).map_err(|error| StartError::about("Whisper", &path, error))
-            })
+            start_session(&weights, name, capacity, nice)
+                .map_err(|error| StartError::about("Whisper", path, error))
         };
         let finals = (0..cores.div_ceil(CORES_PER_FINAL))
             .map(|_| session("whisper", FINALS_WAITING, 3))
             .collect::<Result<_, _>>()?;
         let partials = session("partials", PARTIALS_WAITING, 7)?;
-        Ok(Self { finals, partials, finals_due: Arc::default() })
+        let recordings = Mutex::default();
+        Ok(Self { weights, finals, partials, recordings, finals_due: Arc::default() })
+    }
+
+    /// The thread for recordings. The first call blocks until its buffers are there, some 50 ms.
+    fn recordings(&self) -> Result<Engine<Session>, ListenError> {
+        let mut started = self.recordings.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(engine) = &*started {
+            return Ok(engine.clone());
+        }
+        let engine =
+            start_session(&self.weights, "recordings", RECORDINGS_WAITING, RECORDINGS_NICE)
+                .map_err(|error| ListenError::Model(error.to_string()))?;
+        Ok(started.insert(engine).clone())
     }
 
     fn transcribe(&self, sound: Vec<f32>, language: Language, pass: Pass) -> PassHandle {
@@ -144,9 +162,13 @@ impl Recogniser {
             Pass::Final => {
                 let engine = self.finals.iter().min_by_key(|engine| engine.waiting());
                 let engine = engine.expect("a recogniser has a thread for finals");
-                (engine, Urgency::Now, Some(Due::new(&self.finals_due)))
+                (engine.clone(), Urgency::Now, Some(Due::new(&self.finals_due)))
             }
-            Pass::Partial => (&self.partials, Urgency::Later, None),
+            Pass::Partial => (self.partials.clone(), Urgency::Later, None),
+            Pass::Recording => match self.recordings() {
+                Ok(engine) => (engine, Urgency::Background, None),
+                Err(error) => return refused(error),
+            },
         };
         let submitted = engine.submit(urgency, move |session| {
             let begun = Instant::now();
@@ -166,6 +188,17 @@ impl Recogniser {
             Err(overloaded) => refused(overloaded.into()),
         }
     }
+}
+
+/// Starts a thread with the buffers of one pass at a time.
+fn start_session(
+    weights: &Arc<Weights>,
+    name: &'static str,
+    capacity: usize,
+    nice: i32,
+) -> Result<Engine<Session>, whisper_rs::WhisperError> {
+    let weights = weights.clone();
+    Engine::start(name, capacity, nice, move || Session::new(weights))
 }
 
 /// A final pass that waits or runs; counted until dropped.

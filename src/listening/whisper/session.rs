@@ -170,7 +170,7 @@ impl Session {
         let seconds = sound.len() as f32 / LISTENING_RATE as f32;
         let margin = match pass {
             Pass::Partial => CUT_CONTEXT_MARGIN,
-            Pass::Final => CONTEXT_MARGIN,
+            Pass::Final | Pass::Recording => CONTEXT_MARGIN,
         };
         let steps = (seconds * TIMESTAMPS_PER_SECOND).ceil() as usize + margin;
         let tight = steps.next_multiple_of(CONTEXT_GRAIN).min(WHOLE_CONTEXT);
