@@ -8,16 +8,18 @@
 mod common;
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use axum_server::Handle;
-use common::{engines, runtime};
-use eva_voice::call::CallSettings;
+use common::{engines_with_server, runtime, say};
+use eva_voice::bench::mock_llm::{MockConfig, MockLlm};
+use eva_voice::call::{CallSettings, Engines};
 use eva_voice::gateway::{Gateway, GatewayConfig};
 use eva_voice::headless::{HeadlessCall, Options};
+use eva_voice::outbound;
 use eva_voice::rtc::{Caller, CallerConfig, RtcConfig};
 use eva_voice::signaling::auth::{Keys, new_key};
 use eva_voice::signaling::limits::Limits;
@@ -44,7 +46,7 @@ struct Fortress {
 }
 
 impl Fortress {
-    async fn build() -> Self {
+    async fn build(engines: Engines) -> Self {
         let all = new_key("all", Scopes::all(), None).expect("a key");
         let calls = new_key("calls", [Scope::Call].into_iter().collect(), None).expect("a key");
         let keys = Keys::read("keys", &format!("{}{}", all.entry, calls.entry)).expect("two keys");
@@ -57,7 +59,7 @@ impl Fortress {
             multilingual: false,
             storage: eva_voice::storage::Storage::off(),
         };
-        let gateway = Gateway::start(config, engines()).await.expect("a gateway");
+        let gateway = Gateway::start(config, engines).await.expect("a gateway");
         let listener = std::net::TcpListener::bind(anywhere).expect("a port");
         listener.set_nonblocking(true).expect("a socket");
         let address = listener.local_addr().expect("an address");
@@ -106,32 +108,44 @@ impl Fortress {
     }
 }
 
-/// A live call on a thread of its own, timed until it is told to stop: packets, how many there
-/// should be, and the 99th percentile of their deviation from 20 ms.
+/// How the packets of the live call came: how many, and the median and 99th percentile of what
+/// their spacing is off 20 ms, milliseconds.
+#[derive(Debug)]
+struct Pace {
+    packets: u64,
+    median: f64,
+    p99: f64,
+}
+
+/// A live call on a thread of its own in which EVA talks and talks; its packets are timed from
+/// `begin` until `stop`.
 fn live_call(
     url: String,
     key: String,
-    stop: Arc<AtomicBool>,
-) -> std::thread::JoinHandle<(u64, f64, f64)> {
+    question: Vec<f32>,
+    [begin, stop]: [Arc<AtomicBool>; 2],
+) -> std::thread::JoinHandle<Pace> {
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.expect("a runtime").block_on(async {
             let options = Options { key: Some(key), ..Options::default() };
             let mut call = HeadlessCall::dial(&url, &options).await.expect("a live call");
-            call.run_for(&[], Duration::from_secs(1)).await;
-            let (began, packets, timed) = (Instant::now(), call.packets(), call.pacing_ms().len());
+            call.say(&question);
+            let talks = |call: &HeadlessCall| call.pacing_ms().len() > 50;
+            assert!(call.run_until(Duration::from_secs(30), talks).await, "EVA talks");
+            begin.store(true, Ordering::Relaxed);
+            let (packets, timed) = (call.packets(), call.pacing_ms().len());
             while !stop.load(Ordering::Relaxed) {
                 call.run_for(&[], Duration::from_millis(100)).await;
                 assert!(!call.is_closed(), "the live call was ended");
             }
-            let expected = began.elapsed().as_secs_f64() * 50.0;
-            let mut pacing: Vec<f64> =
-                call.pacing_ms()[timed..].iter().map(|ms| ms.abs()).collect();
-            pacing.sort_by(f64::total_cmp);
-            let p99 = pacing[(pacing.len() * 99 / 100).min(pacing.len() - 1)];
-            let came = call.packets() - packets;
+            let mut off = call.pacing_ms()[timed..].to_vec();
+            off.sort_by(f64::total_cmp);
+            let at = |percent: usize| off[(off.len() * percent / 100).min(off.len() - 1)];
+            let packets = call.packets() - packets;
+            let pace = Pace { packets, median: at(50), p99: at(99) };
             call.hang_up().await.expect("hung up");
-            (came, expected, p99)
+            pace
         })
     })
 }
@@ -152,19 +166,24 @@ async fn good_offer() -> String {
 /// The attack runs apart from the gateway's two threads.
 #[test]
 fn attacks_are_refused_hold_nothing_and_disturb_no_call() {
-    let fortress = runtime().block_on(Fortress::build());
-    let stop = Arc::new(AtomicBool::new(false));
-    let live = live_call(fortress.url(""), fortress.all.clone(), stop.clone());
+    let long = MockConfig { tokens: 400, ..MockConfig::default() };
+    let brain = runtime().block_on(MockLlm::start(long)).expect("a brain that talks");
+    let fortress =
+        runtime().block_on(async { Fortress::build(engines_with_server(brain.url())).await });
+    let question = runtime().block_on(say("What can you tell me about the weather?"));
+    let [begin, stop] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
+    let signals = [begin.clone(), stop.clone()];
+    let live = live_call(fortress.url(""), fortress.all.clone(), question, signals);
     let attackers = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .expect("a runtime");
     attackers.block_on(async {
-        while fortress.gateway.active() == 0 {
+        while !begin.load(Ordering::Relaxed) {
+            assert!(!live.is_finished(), "the live call failed");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        tokio::time::sleep(Duration::from_secs(1)).await;
         let before = resident_mib();
         let secret_ends = strangers(&fortress).await;
         foreign_pages(&fortress).await;
@@ -181,21 +200,24 @@ fn attacks_are_refused_hold_nothing_and_disturb_no_call() {
         let grown = resident_mib() - before;
         println!("memory grew by {grown:.1} MiB");
         assert!(grown < GROWTH_MIB, "memory grew by {grown:.1} MiB");
-        // Offers that never connect are given up, and their places are free again.
-        let given_up = Instant::now() + Duration::from_secs(25);
-        while fortress.gateway.active() > 1 && Instant::now() < given_up {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        assert_eq!(fortress.gateway.active(), 1, "only the live call is left");
-        let options = Options { key: Some(fortress.calls.clone()), ..Options::default() };
-        let call = HeadlessCall::dial(&fortress.url(""), &options).await.expect("a new call");
-        call.hang_up().await.expect("hung up");
     });
     stop.store(true, Ordering::Relaxed);
-    let (came, expected, p99) = live.join().expect("the live call lasted");
-    println!("live call: {came} packets of {expected:.0}, p99 of their spacing off by {p99:.1} ms");
-    assert!(came as f64 > expected * 0.98, "{came} packets of {expected:.0}");
-    assert!(p99 < 40.0, "p99 {p99:.1} ms");
+    let pace = live.join().expect("the live call lasted");
+    println!("live call: {pace:.1?}");
+    assert!(pace.packets > 200 && pace.median < 4.0 && pace.p99 < 40.0, "{pace:?}");
+    attackers.block_on(room_again(&fortress));
+}
+
+/// Offers that never connect are given up, and their places are free again.
+async fn room_again(fortress: &Fortress) {
+    let given_up = Instant::now() + Duration::from_secs(25);
+    while fortress.gateway.active() > 0 && Instant::now() < given_up {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(fortress.gateway.active(), 0, "no call is left");
+    let options = Options { key: Some(fortress.calls.clone()), ..Options::default() };
+    let call = HeadlessCall::dial(&fortress.url(""), &options).await.expect("a new call");
+    call.hang_up().await.expect("hung up");
 }
 
 /// No key, wrong keys, keys in the wrong place, keys and secrets beyond their scope. Returns a
@@ -476,20 +498,34 @@ async fn half_open_offers(fortress: &Fortress) {
     assert!(fortress.gateway.takes_calls(), "places are left");
 }
 
-/// A tool whose name points inwards does not get there.
+/// A name of this machine that stands in `/etc/hosts`, and the inner address that it leads to. A
+/// name on the internet could lead there as well.
+fn inner_name() -> (String, IpAddr) {
+    let hosts = std::fs::read_to_string("/etc/hosts").expect("names of this machine");
+    let mut lines = hosts.lines().map(str::split_whitespace);
+    let named = lines.find_map(|mut words| {
+        let ip: IpAddr = words.next()?.parse().ok()?;
+        let name = words.find(|name| !name.starts_with("localhost"))?;
+        let inner = !outbound::is_public(ip) && std::net::TcpListener::bind((ip, 0)).is_ok();
+        inner.then(|| (name.to_owned(), ip))
+    });
+    named.expect("a name beside localhost in /etc/hosts")
+}
+
+/// A tool whose name leads inwards does not get there.
 #[test]
 fn a_tool_is_not_steered_to_a_private_address() {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let inside = std::net::TcpListener::bind("[::1]:0").expect("IPv6 on this machine");
+    let (name, ip) = inner_name();
+    let inside = std::net::TcpListener::bind((ip, 0)).expect("a port");
     inside.set_nonblocking(true).expect("a socket");
     let port = inside.local_addr().expect("an address").port();
     let run = |more: &str| {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("tools.toml");
-        // Debian's name for ::1; a name elsewhere could say the same.
         let tool = format!(
             "[[tool]]\nname = \"inside\"\ndescription = \"x\"\ntimeout_s = 1\n\
-             url = \"http://ip6-localhost:{port}/\"\n{more}"
+             url = \"http://{name}:{port}/\"\n{more}"
         );
         std::fs::write(&file, tool).expect("written");
         let tools = Toolbox::load(&file).expect("a tool");

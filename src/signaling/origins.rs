@@ -89,8 +89,10 @@ impl Origins {
     }
 
     fn is_own_host(&self, host: &str) -> bool {
+        let host = without_port(host);
         let named = |origin: &String| {
-            origin.split_once("://").is_some_and(|(_, place)| place.eq_ignore_ascii_case(host))
+            let place = origin.split_once("://").map(|(_, place)| without_port(place));
+            place.is_some_and(|place| place.eq_ignore_ascii_case(host))
         };
         self.any || is_local(host) || self.allowed.iter().any(named)
     }
@@ -123,13 +125,17 @@ fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
     uri.authority().map(|authority| authority.as_str()).or(named)
 }
 
-/// Whether `HOST[:PORT]` is this machine.
-fn is_local(place: &str) -> bool {
-    let host = match place.strip_prefix('[') {
+/// The name in `HOST[:PORT]`.
+fn without_port(place: &str) -> &str {
+    match place.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
         None => place.rsplit_once(':').map_or(place, |(host, _)| host),
-    };
-    let host = host.to_ascii_lowercase();
+    }
+}
+
+/// Whether `HOST[:PORT]` is this machine.
+fn is_local(place: &str) -> bool {
+    let host = without_port(place).to_ascii_lowercase();
     host == "localhost"
         || host.ends_with(".localhost")
         || host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
@@ -186,7 +192,8 @@ mod tests {
     fn a_name_that_was_rebound_to_this_machine_is_refused() {
         let open = Origins::allowing(&["https://a.example".to_owned()]).unwrap();
         let open = open.with_local_hosts_only();
-        for good in ["localhost:8484", "127.0.0.1:8484", "[::1]:8484", "eva.localhost", "a.example"]
+        for good in
+            ["localhost:8484", "127.0.0.1:8484", "[::1]:8484", "eva.localhost", "a.example:80"]
         {
             assert_eq!(refusal(&open, &[("host", good)]), None, "{good}");
         }

@@ -4,14 +4,14 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { call, launch, notice, open, shoot } from "./browser.mjs";
-import { startGateway, untilFree } from "./gateway.mjs";
+import { ownGateway, startGateway, untilFree } from "./gateway.mjs";
 
 /** What the page may weigh on the wire, compressed. */
 const BUDGET_BYTES = 40_000;
 
 let gateway, browser;
 before(async () => {
-  gateway = await startGateway();
+  gateway = await startGateway("--allow-origin", "http://eva.test");
   browser = await launch();
 });
 after(async () => {
@@ -99,9 +99,13 @@ test("a missing microphone is explained", async () => {
   await page.context().close();
 });
 
-test("a page without a secure context says to use https", async () => {
+test("a page without a secure context says to use https, and one under a foreign name is none", async () => {
   const { port } = new URL(gateway.base);
-  const elsewhere = await launch({ args: ["--host-resolver-rules=MAP eva.test 127.0.0.1"] });
+  const elsewhere = await launch({ args: ["--host-resolver-rules=MAP *.test 127.0.0.1"] });
+  if (ownGateway) {
+    const foreign = await open(elsewhere, "about:blank");
+    assert.equal((await foreign.goto(`http://evil.test:${port}/`)).status(), 403);
+  }
   const page = await open(elsewhere, `http://eva.test:${port}/`);
   assert.match(await notice(page, "insecure"), /https/);
   await page.click("#call");

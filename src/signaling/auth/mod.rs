@@ -28,6 +28,7 @@ use super::limits::{Limits, Rates, too_often};
 use super::origins::Origins;
 use super::{ApiError, Service};
 use crate::admission::{Admission, CallTicket};
+use crate::observability::Metrics;
 
 /// SHA-256 of a key.
 type KeyHash = [u8; 32];
@@ -203,6 +204,10 @@ impl Access {
     /// # Errors
     /// 429 or 503 with the time to wait.
     pub fn call_ticket(&self, caller: &Caller) -> Result<CallTicket, ApiError> {
+        self.ticket(caller).inspect_err(|_| Metrics::call_refused("limit"))
+    }
+
+    fn ticket(&self, caller: &Caller) -> Result<CallTicket, ApiError> {
         self.rates.call_start(caller.address)?;
         let keys = self.keys();
         let key = keys.as_ref().and_then(|keys| keys.named(&caller.owner));
