@@ -53,6 +53,7 @@ impl Fortress {
         let access = Arc::new(Access::with_keys(keys).limited(&Limits::for_places(PLACES)));
         let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let config = GatewayConfig {
+            chat: eva_voice::chat::ChatSettings::default(),
             rtc: RtcConfig { tcp: Some(anywhere), ..RtcConfig::new(anywhere) },
             max_calls: PLACES,
             call: CallSettings::default(),
