@@ -4,6 +4,7 @@
 //! value; dropping it frees the call. [`run`] waits for whatever comes first (a packet, a mark, words,
 //! a piece of a reply, a deadline), tells the turn machine, and does what it says.
 
+mod asides;
 mod client;
 mod conversation;
 mod ears;

@@ -17,7 +17,7 @@ use super::{CallSettings, Clock, Engines, Leg};
 use crate::audio::opus::EncoderConfig;
 use crate::audio::pacer::Pacer;
 use crate::audio::sound_out::SoundOut;
-use crate::audio::{SLOT_MS, SLOT_SAMPLES, WIRE_RATE};
+use crate::audio::{SLOT_MS, SLOT_SAMPLES};
 use crate::ids::{CallId, ReplyId, TurnId};
 use crate::language::Language;
 use crate::listening::speech_marks::SpeechMark;
@@ -25,7 +25,7 @@ use crate::observability::{Metrics, Milestone, TurnClock};
 use crate::private::Private;
 use crate::realtime::{Happening, Session};
 use crate::rtc::LegEvent;
-use crate::speaking::clips::{Clip, ClipId};
+use crate::speaking::clips::ClipId;
 use crate::thinking::LlmError;
 use crate::turn::{Action, At, Input, State, WhyHangUp};
 
@@ -34,8 +34,6 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(20);
 /// How far EVA's voice keeps ahead of its time on a WebSocket, in slots: 200 ms.
 const AHEAD_ON_SOCKETS: u32 = 10;
 const SLOT: Duration = Duration::from_millis(SLOT_MS as u64);
-/// EVA's own "mhm" is softer than her replies: -4 dB.
-const BACKCHANNEL_GAIN: f32 = 0.63;
 
 /// What a call is made of.
 pub struct Setup {
@@ -109,8 +107,8 @@ pub(super) struct Record {
     turn: Option<TurnId>,
     clock: TurnClock,
     /// The filler and the backchannel said last, which are not the next ones.
-    filler: Option<ClipId>,
-    backchannel: Option<ClipId>,
+    pub(super) filler: Option<ClipId>,
+    pub(super) backchannel: Option<ClipId>,
     /// The language the person was found to speak.
     pub(super) language: Option<Language>,
     /// Whether the reply waits for its tools.
@@ -375,20 +373,6 @@ impl Call {
         }
     }
 
-    /// Says that the language model failed, instead of falling silent.
-    fn apologise(&mut self, error: &LlmError) {
-        tracing::warn!(call = %self.id, %error, "a reply failed");
-        Metrics::reply_failed();
-        // The reason names servers: it is the owner's to read, not the caller's.
-        let message = "EVA could not think of an answer; the gateway's log says why.";
-        self.tell(&Event::Error { code: "brain_failed", message });
-        self.line.happened(Happening::Failed { code: "brain_failed", message });
-        if let Some(reply) = &mut self.reply {
-            let language = self.record.language.unwrap_or(self.settings.language);
-            reply.say(apology(language, reply.is_empty()));
-        }
-    }
-
     /// Does what the turn machine says.
     fn act(&mut self) {
         while let Some(action) = self.turn.poll_action() {
@@ -450,40 +434,6 @@ impl Call {
         self.playout.begin(id);
         let manner = self.manner();
         self.reply = Some(ReplyMaker::start(id, &self.engines, self.prompt(words), manner));
-    }
-
-    /// The reply is late: says something short before it, if the voice has clips yet.
-    fn fill(&mut self, reply_id: ReplyId) {
-        // Clips are brought to this rate when they are made: here it would hold up other calls.
-        let playable = |clip: &Clip| clip.sample_rate == WIRE_RATE;
-        let clip = self.engines.clips.filler(self.record.filler).filter(playable);
-        let Some(clip) = clip else { return };
-        let Some((rtp_start, rtp_end)) = self.playout.fill(reply_id, &clip.pcm) else { return };
-        self.record.filler = Some(clip.id);
-        Metrics::filled();
-        tracing::debug!(call = %self.id, reply = reply_id.0, "a filler is said");
-        self.tell(&Event::Filler { reply_id, text: clip.text, rtp_start, rtp_end });
-    }
-
-    /// Says "mhm", softly: the person has the floor, and keeps it.
-    fn confirm(&mut self) {
-        let playable = |clip: &Clip| clip.sample_rate == WIRE_RATE;
-        let clip = self.engines.clips.backchannel(self.record.backchannel).filter(playable);
-        let Some(clip) = clip else { return };
-        let soft: Vec<f32> = clip.pcm.iter().map(|sample| sample * BACKCHANNEL_GAIN).collect();
-        let Some((rtp_start, rtp_end)) = self.playout.interject(&soft) else { return };
-        self.record.backchannel = Some(clip.id);
-        Metrics::confirmed();
-        self.tell(&Event::Backchannel { text: clip.text, rtp_start, rtp_end });
-    }
-
-    fn ask_if_there(&mut self, id: ReplyId) {
-        self.line.happened(Happening::ReplyBegins { reply: id });
-        self.playout.begin(id);
-        self.playout.release(id);
-        let text = still_there(self.record.language.unwrap_or(self.settings.language));
-        let prompt = self.prompt(&Private::default());
-        self.reply = Some(ReplyMaker::of_text(id, &self.engines, prompt, text));
     }
 
     fn hang_up(&mut self, why: WhyHangUp) {
@@ -589,24 +539,4 @@ impl Call {
 
 fn millis(at: At) -> u64 {
     u64::try_from(at.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// What EVA says after a long silence.
-fn still_there(language: Language) -> &'static str {
-    match language {
-        Language::Fr => "Vous êtes toujours là ?",
-        _ => "Are you still there?",
-    }
-}
-
-/// What EVA says when her language model fails: before she has said anything, or in the middle.
-fn apology(language: Language, at_once: bool) -> &'static str {
-    match (language, at_once) {
-        (Language::Fr, true) => {
-            "Je suis désolée, je n'arrive pas à réfléchir en ce moment. Réessayez dans un instant."
-        }
-        (Language::Fr, false) => "Pardon, j'ai perdu le fil.",
-        (_, true) => "I'm sorry, I can't think right now. Please try again in a moment.",
-        (_, false) => "Sorry, I lost my train of thought.",
-    }
 }
