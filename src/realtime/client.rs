@@ -135,6 +135,10 @@ impl Session {
         {
             return Err(wrong("item.call_id", "There is no call with this id.").into());
         }
+        if !self.items.has_room(&item) {
+            let message = "The conversation is longer than 2 MiB; delete items first.";
+            return Err(Refused::new("conversation_too_long", message));
+        }
         let kind = item.kind.clone();
         let told = item.to_json();
         let (place, before) = self.place(&event["previous_item_id"], item)?;

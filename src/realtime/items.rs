@@ -12,6 +12,8 @@ use crate::thinking::history::EntryKey;
 
 /// Items kept; the oldest are forgotten beyond that.
 const MOST_ITEMS: usize = 1000;
+/// The longest conversation that a client may put in, bytes.
+const LONGEST_CONVERSATION: usize = 2 * 1024 * 1024;
 /// The longest text of one item that a client puts in, bytes.
 const LONGEST_TEXT: usize = 128 * 1024;
 
@@ -58,6 +60,17 @@ impl Said {
 }
 
 impl Item {
+    /// Bytes of its text.
+    fn len(&self) -> usize {
+        match &self.kind {
+            Kind::Spoken { transcript } => transcript.as_ref().map_or(0, String::len),
+            Kind::Written { text, .. } => text.len(),
+            Kind::Reply(said) => said.text.len(),
+            Kind::Call { arguments, .. } => arguments.len(),
+            Kind::Result { output, .. } => output.len(),
+        }
+    }
+
     pub(super) fn to_json(&self) -> Value {
         let mut item = json!({"id": self.id, "object": "realtime.item", "status": self.status});
         match &self.kind {
@@ -132,6 +145,11 @@ impl Items {
     pub(super) fn has_call(&self, id: &str) -> bool {
         let calls = |item: &Item| matches!(&item.kind, Kind::Call { call_id, .. } if call_id == id);
         self.all.iter().any(calls)
+    }
+
+    /// Whether a client may put in another item of this length.
+    pub(super) fn has_room(&self, item: &Item) -> bool {
+        self.all.iter().map(Item::len).sum::<usize>() + item.len() <= LONGEST_CONVERSATION
     }
 
     /// Puts an item behind all others; the id of the one before it.

@@ -338,6 +338,18 @@ fn a_response_apart_is_written_and_leaves_nothing() {
     assert!(session.items.last_id().is_none());
 }
 
+#[test]
+fn a_conversation_has_a_length() {
+    let mut session = session(Carrier::WebSocket);
+    let text = "x".repeat(100_000);
+    let item = json!({"type": "conversation.item.create", "item": {"type": "message",
+        "role": "user", "content": [{"type": "input_text", "text": text}]}});
+    let refused = (0..30).map(|_| send(&mut session, item.clone()));
+    let refused: Vec<_> = refused.filter(|events| kinds(events) == ["error"]).collect();
+    assert_eq!(refused.len(), 10, "2 MiB hold 20 of them");
+    assert_eq!(refused[0][0]["error"]["code"], "conversation_too_long");
+}
+
 /// Events of clients, sensible and not.
 fn client_event() -> impl Strategy<Value = String> {
     let kind = prop::sample::select(vec![
