@@ -236,10 +236,10 @@ impl ReplyMaker {
         }
         let started = self.rounds.start().into_iter();
         self.ready.extend(started.map(|name| Made::ToolStarted { name }));
-        self.ready.extend(self.rounds.hand_over().map(Made::HandedOver));
         if self.rounds.close() {
             self.tokens = Some(self.rounds.ask());
         }
+        self.ready.extend(self.rounds.hand_over().map(Made::HandedOver));
         !self.ready.is_empty()
     }
 

@@ -89,10 +89,10 @@ impl Origins {
     }
 
     fn is_own_host(&self, host: &str) -> bool {
-        let host = without_port(host);
+        let name = without_port(host);
         let named = |origin: &String| {
             let place = origin.split_once("://").map(|(_, place)| without_port(place));
-            place.is_some_and(|place| place.eq_ignore_ascii_case(host))
+            place.is_some_and(|place| place.eq_ignore_ascii_case(name))
         };
         self.any || is_local(host) || self.allowed.iter().any(named)
     }
