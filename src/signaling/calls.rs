@@ -143,7 +143,7 @@ struct Candidate {
     #[serde(rename = "sdp_mid")]
     _sdp_mid: Option<String>,
     #[serde(rename = "sdp_mline_index")]
-    _sdp_mline_index: Option<u16>,
+    _sdp_mline_index: Option<f64>,
 }
 
 pub(super) async fn candidates(
