@@ -68,7 +68,7 @@ test-browser: test-setup test-models
 	@if [ -x tests/browser/run.sh ]; then EVA_BIN='$(abspath $(EVA))' tests/browser/run.sh; fi
 
 fuzz-api: test-setup test-models
-	EVA_API_EXAMPLES=100 $(CARGO) test --release --locked --test talk the_gateway_keeps_to_its_document -- --nocapture
+	EVA_API_EXAMPLES=60 $(CARGO) test --release --locked --test talk the_gateway_keeps_to_its_document -- --nocapture
 
 # One after the other: they share the cores, and the tests keep time.
 test:

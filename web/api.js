@@ -142,7 +142,7 @@ function bodiesOf(operation) {
 }
 
 function responsesOf(operation) {
-  return el("section", {}, el("h4", {}, "Answers"), el("ul", { class: "rows" }, Object.entries(operation.responses).map(([status, given]) => {
+  return el("section", { class: "answers" }, el("h4", {}, "Answers"), el("ul", { class: "rows" }, Object.entries(operation.responses).map(([status, given]) => {
     const response = at(given);
     const headers = Object.keys(response.headers ?? {});
     const shapes = Object.entries(response.content ?? {}).filter(() => status < "4").map(([type, media]) => {
