@@ -7,7 +7,7 @@ CARGO := cargo
 export PATH := $(PATH):$(CURDIR)/.venv/tools
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build cuda models run test test-setup test-models test-rust test-browser lint bench bench-conversation bench-tts clean
+.PHONY: help setup build cuda models run test test-setup test-models test-rust test-browser fuzz-api lint bench bench-conversation bench-tts clean
 
 help:
 	@echo 'make run      install what is missing, build, fetch the models, start the gateway'
@@ -17,6 +17,7 @@ help:
 	@echo 'make cuda     build it for NVIDIA GPUs, with or without one here: $(TARGET_DIR)/cuda/release/eva'
 	@echo 'make models   fetch and verify the models (about 650 MB, once)'
 	@echo 'make test     everything: lint, all tests with real models, the page in a browser'
+	@echo 'make fuzz-api hold the gateway against web/openapi.json with 5,000 requests; some minutes'
 	@echo 'make lint     formatting, clippy, licences'
 	@echo 'make bench    voice-to-voice time of a call, as a table'
 	@echo '              make bench-conversation: turns, pauses, interruptions, noises, echo; 20 minutes'
@@ -65,6 +66,9 @@ test-rust: test-setup test-models
 
 test-browser: test-setup test-models
 	@if [ -x tests/browser/run.sh ]; then EVA_BIN='$(abspath $(EVA))' tests/browser/run.sh; fi
+
+fuzz-api: test-setup test-models
+	EVA_API_EXAMPLES=60 $(CARGO) test --release --locked --test talk the_gateway_keeps_to_its_document -- --nocapture
 
 # One after the other: they share the cores, and the tests keep time.
 test:

@@ -92,6 +92,10 @@ test_needs() {
     say "installing OpenAI's Python client into .venv"
     wheel 'openai==3.54.0' || give_up "OpenAI's Python client cannot be installed: tests/talk.rs wants it"
   fi
+  if [[ "$(.venv/bin/schemathesis --version 2>/dev/null)" != *4.32.5 ]]; then
+    say "installing schemathesis into .venv"
+    wheel 'schemathesis==4.32.5' || give_up "schemathesis cannot be installed: tests/talk.rs wants it"
+  fi
 }
 
 peer_needs() {

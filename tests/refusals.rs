@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -136,6 +138,54 @@ fn a_key_is_wanted_where_one_is_set() {
         call.hang_up().await.expect("hung up");
         let (status, _) = send(&gateway.url, Method::GET, "/metrics", None).await;
         assert_eq!(status, StatusCode::UNAUTHORIZED);
+        gateway.shut_down().await;
+    });
+}
+
+/// The addresses in the sources of the routes.
+fn routes(folder: &Path) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for entry in std::fs::read_dir(folder).expect("sources").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(routes(&path));
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).expect("a source file");
+        let named = text.split(".route(").skip(1).filter_map(|rest| {
+            rest.trim_start().strip_prefix('"')?.split_once('"').map(|(path, _)| path)
+        });
+        found.extend(named.map(|path| path.replace("{*", "{")));
+    }
+    found
+}
+
+#[test]
+fn the_document_names_every_door_and_no_other() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("web/openapi.json")).expect("the document");
+    let document: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
+    let paths = document["paths"].as_object().expect("paths");
+    let documented: BTreeSet<String> = paths.keys().cloned().collect();
+    assert_eq!(documented, routes(&root.join("src/signaling")));
+    runtime().block_on(async {
+        let gateway = gateway(engines()).await;
+        let client = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()
+            .expect("a client");
+        for (path, methods) in paths {
+            let parts = path.split('/').map(|part| if part.starts_with('{') { "x" } else { part });
+            let address = parts.collect::<Vec<_>>().join("/");
+            for method in ["get", "post", "put", "patch", "delete"] {
+                let sent = Method::from_bytes(method.to_uppercase().as_bytes()).expect("a method");
+                let answer = client.request(sent, format!("{}{address}", gateway.url)).send().await;
+                let taken = answer.expect("an answer").status() != StatusCode::METHOD_NOT_ALLOWED;
+                assert_eq!(taken, methods.get(method).is_some(), "{method} {path}");
+            }
+        }
         gateway.shut_down().await;
     });
 }

@@ -15,7 +15,9 @@ use eva_voice::audio::file::FileReader;
 use eva_voice::audio::wav::wav_bytes;
 use eva_voice::bench::local::LocalGateway;
 use eva_voice::bench::mock_llm::{Fault, MockConfig, MockLlm, REPLY_TOKENS};
-use eva_voice::call::Engines;
+use eva_voice::call::{CallSettings, Engines};
+use eva_voice::signaling::Access;
+use eva_voice::storage::{DatabaseUrl, Retention, Storage};
 use eva_voice::thinking::tools::Toolbox;
 use futures::{SinkExt, StreamExt};
 use reqwest::{Client, Response, StatusCode};
@@ -511,4 +513,36 @@ fn the_official_python_client_talks_listens_and_chats() {
     assert!(output.status.success(), "{said}\n{wrong}");
     assert!(said.contains("all is well"), "{said}");
     runtime().block_on(gateway.shut_down());
+}
+
+/// schemathesis makes requests out of web/openapi.json, good and bad ones, and holds the answers
+/// against it. `EVA_API_EXAMPLES` is the number of random ones for each operation.
+#[test]
+fn the_gateway_keeps_to_its_document() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let tool = root.join(".venv/bin/schemathesis");
+    assert!(tool.exists(), "no {}: run scripts/setup.sh test", tool.display());
+    let (mock, gateway) = runtime().block_on(async {
+        let config = MockConfig { first_token_ms: 1, token_ms: 0, ..MockConfig::default() };
+        let mock = MockLlm::start(config).await.expect("a mock");
+        let engines = engines_with_server(mock.url());
+        let memory = DatabaseUrl::Sqlite("unused.db".into());
+        let storage = Storage::open(&memory, Retention::days(0)).await.expect("memory");
+        let access = Access::with_key("for-the-fuzzer");
+        let call = CallSettings::default();
+        let gateway = LocalGateway::start_with_storage(engines, call, 400, access, storage).await;
+        (mock, gateway.expect("a gateway"))
+    });
+    let examples = std::env::var("EVA_API_EXAMPLES").unwrap_or_else(|_| "3".to_owned());
+    let output = Command::new(root.join("tests/clients/api/run.sh"))
+        .args([&gateway.url, "--max-examples", &examples])
+        .env("EVA_API_KEY", "for-the-fuzzer")
+        .output()
+        .expect("schemathesis runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let wrong = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}\n{wrong}");
+    println!("{}", said.split("SUMMARY").last().unwrap_or_default());
+    runtime().block_on(gateway.shut_down());
+    drop(mock);
 }

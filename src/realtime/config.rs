@@ -54,9 +54,10 @@ impl SoundFormat {
     fn read(value: &Value, param: &str) -> Result<Self, ConfigError> {
         let kind = value.as_str().or_else(|| value["type"].as_str());
         match kind {
-            Some("audio/pcm" | "pcm16") => match value["rate"].as_u64() {
-                None | Some(24_000) => Ok(Self::Pcm24),
-                Some(_) => Err(wrong(param, "audio/pcm is taken at a rate of 24000 only.")),
+            Some("audio/pcm" | "pcm16") => match &value["rate"] {
+                Value::Null => Ok(Self::Pcm24),
+                rate if rate.as_f64() == Some(24_000.0) => Ok(Self::Pcm24),
+                _ => Err(wrong(param, "audio/pcm is taken at a rate of 24000 only.")),
             },
             Some("audio/pcmu" | "g711_ulaw") => Ok(Self::MuLaw),
             Some("audio/pcma" | "g711_alaw") => Ok(Self::ALaw),
@@ -254,6 +255,7 @@ impl Config {
     }
 
     fn change_audio(&mut self, audio: &Value) -> Result<(), ConfigError> {
+        let _ = members(audio, "session.audio")?;
         for (name, value) in members(&audio["input"], "session.audio.input")? {
             let param = format!("session.audio.input.{name}");
             match name.as_str() {
@@ -360,8 +362,9 @@ impl Input {
             TurnDetection::Semantic { .. } => "semantic_vad",
             TurnDetection::Silence { .. } => "server_vad",
         };
-        let kind = value["type"].as_str().unwrap_or(before);
-        self.turn_detection = match kind {
+        let _ = members(value, param)?;
+        let kind = optional_text(&value["type"], &at("type"))?;
+        self.turn_detection = match kind.as_deref().unwrap_or(before) {
             "semantic_vad" => TurnDetection::Semantic {
                 eagerness: eagerness(&value["eagerness"], &at("eagerness"))?,
             },
@@ -509,6 +512,7 @@ fn transcription(value: &Value, param: &str) -> Result<Option<Transcription>, Co
     if value.is_null() {
         return Ok(None);
     }
+    let _ = members(value, param)?;
     Ok(Some(Transcription {
         model: optional_text(&value["model"], &format!("{param}.model"))?,
         language: optional_text(&value["language"], &format!("{param}.language"))?,
@@ -555,7 +559,8 @@ fn tool_spec(tool: &Value, param: &str) -> Result<ToolSpec, ConfigError> {
     };
     Ok(ToolSpec {
         name: name.to_owned(),
-        description: tool["description"].as_str().unwrap_or_default().to_owned(),
+        description: optional_text(&tool["description"], &format!("{param}.description"))?
+            .unwrap_or_default(),
         parameters,
     })
 }

@@ -3,13 +3,13 @@
 //! The wire is that of Pipecat's small WebRTC clients, less what they do on their data channel: their
 //! `pc_id` is our call's id.
 
-use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{delete, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 
+use super::extract::{JsonObject, Path, Query};
 use super::sessions::session_id;
 use super::{ApiError, Caller, Service};
 use crate::gateway::{Refusal, Wishes};
@@ -77,10 +77,9 @@ impl Answer {
 pub(super) async fn offer(
     State(service): State<Service>,
     caller: Caller,
-    address: Result<Query<InAddress>, QueryRejection>,
-    body: Result<Json<Offer>, JsonRejection>,
+    Query(address): Query<InAddress>,
+    JsonObject(offer): JsonObject<Offer>,
 ) -> Result<(StatusCode, Json<Answer>), ApiError> {
-    let (Query(address), Json(offer)) = (address?, body?);
     if offer.r#type != "offer" {
         return Err(ApiError::new(
             StatusCode::BAD_REQUEST,
@@ -144,14 +143,13 @@ struct Candidate {
     #[serde(rename = "sdp_mid")]
     _sdp_mid: Option<String>,
     #[serde(rename = "sdp_mline_index")]
-    _sdp_mline_index: Option<u16>,
+    _sdp_mline_index: Option<f64>,
 }
 
 pub(super) async fn candidates(
     State(service): State<Service>,
-    body: Result<Json<Trickled>, JsonRejection>,
+    JsonObject(trickled): JsonObject<Trickled>,
 ) -> Result<Json<serde_json::Value>, ApiError> {
-    let Json(trickled) = body?;
     let call = known_call(&service, &trickled.pc_id)?;
     tracing::debug!(%call, candidates = trickled.candidates.len(), "candidates, not used");
     Ok(Json(serde_json::json!({ "status": "success" })))

@@ -1,7 +1,7 @@
 //! One shape for every error: `{"error":{"message","type","code","param"}}`, as OpenAI's API has it.
 
 use axum::Json;
-use axum::extract::rejection::{BytesRejection, JsonRejection, QueryRejection};
+use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -79,6 +79,10 @@ impl IntoResponse for ApiError {
             let scheme = HeaderValue::from_static("Bearer");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
         }
+        if self.status == StatusCode::UPGRADE_REQUIRED {
+            let protocol = HeaderValue::from_static("websocket");
+            response.headers_mut().insert(header::UPGRADE, protocol);
+        }
         response
     }
 }
@@ -110,29 +114,6 @@ impl From<Refusal> for ApiError {
     }
 }
 
-impl From<JsonRejection> for ApiError {
-    fn from(rejection: JsonRejection) -> Self {
-        let status = rejection.status();
-        let (code, message) = match status {
-            StatusCode::PAYLOAD_TOO_LARGE => (
-                "too_large",
-                format!("The request is larger than {} KiB.", super::BODY_LIMIT / 1024),
-            ),
-            StatusCode::UNSUPPORTED_MEDIA_TYPE => (
-                "not_json",
-                "Send JSON, with the header Content-Type: application/json.".to_owned(),
-            ),
-            _ => ("bad_request", format!("The request is not as expected: {rejection}.")),
-        };
-        // A body of the wrong shape is a bad request like any other.
-        let status = match status {
-            StatusCode::UNPROCESSABLE_ENTITY => StatusCode::BAD_REQUEST,
-            other => other,
-        };
-        Self::new(status, code, message)
-    }
-}
-
 impl From<BytesRejection> for ApiError {
     fn from(rejection: BytesRejection) -> Self {
         let status = rejection.status();
@@ -145,13 +126,6 @@ impl From<BytesRejection> for ApiError {
             );
         }
         Self::new(status, "bad_request", format!("The request cannot be read: {rejection}."))
-    }
-}
-
-impl From<QueryRejection> for ApiError {
-    fn from(rejection: QueryRejection) -> Self {
-        let message = format!("What follows the ? is not as expected: {rejection}.");
-        Self::bad_request("bad_request", message)
     }
 }
 

@@ -8,6 +8,7 @@ pub mod auth;
 mod calls;
 mod chat;
 mod errors;
+mod extract;
 pub mod ice;
 mod layers;
 pub mod limits;
@@ -116,11 +117,6 @@ pub fn routes(service: Service) -> Router {
 
 /// Reads a JSON body; none at all reads as an empty object.
 async fn read_json<T: serde::de::DeserializeOwned>(request: Request) -> Result<T, ApiError> {
-    let body = Bytes::from_request(request, &()).await.map_err(|rejection| {
-        ApiError::new(rejection.status(), "bad_request", rejection.body_text())
-    })?;
-    let body: &[u8] = if body.is_empty() { b"{}" } else { &body };
-    serde_json::from_slice(body).map_err(|error| {
-        ApiError::bad_request("bad_request", format!("The request is not as expected: {error}."))
-    })
+    let body = Bytes::from_request(request, &()).await?;
+    extract::read_object(if body.is_empty() { b"{}" } else { &body })
 }

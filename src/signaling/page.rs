@@ -1,11 +1,11 @@
-//! The call page, served from the program itself.
+//! The call page, the OpenAPI document and the page that shows it, served from the program itself.
 
 use axum::Router;
-use axum::extract::Path;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 
+use super::extract::Path;
 use super::{ApiError, Service};
 
 /// Nothing from elsewhere, no inline script or style; the page may use the microphone.
@@ -29,12 +29,18 @@ const FILES: &[(&str, &str, &[u8])] = web! {
     "line.js" => "text/javascript; charset=utf-8",
     "texts.js" => "text/javascript; charset=utf-8",
     "favicon.svg" => "image/svg+xml",
+    "api.html" => "text/html; charset=utf-8",
+    "api.css" => "text/css; charset=utf-8",
+    "api.js" => "text/javascript; charset=utf-8",
+    "openapi.json" => "application/json",
 };
 
 pub(super) fn routes() -> Router<Service> {
     Router::new()
         .route("/", get(index))
         .route("/{file}", get(file))
+        .route("/api", get(api))
+        .route("/openapi.json", get(document))
         .route("/voice", get(to_page))
         .route("/eva-her", get(to_page))
 }
@@ -46,6 +52,16 @@ async fn to_page() -> Redirect {
 
 async fn index() -> Response {
     serve("index.html")
+}
+
+/// What can be asked here, for people.
+async fn api() -> Response {
+    serve("api.html")
+}
+
+/// The same for programs.
+async fn document() -> Response {
+    serve("openapi.json")
 }
 
 async fn file(Path(name): Path<String>) -> Response {

@@ -1,7 +1,6 @@
 //! `GET /sessions`, `GET /sessions/{id}` and `DELETE /sessions/{id}`: people's own conversations.
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -9,6 +8,7 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::extract::{Path, Query};
 use super::{ApiError, Caller, Service};
 use crate::ids::SessionId;
 use crate::storage::{Page, StorageError};
@@ -49,18 +49,12 @@ const NOT_TO_BE_KEPT: (HeaderName, &str) = (header::CACHE_CONTROL, "no-store");
 async fn list(
     State(service): State<Service>,
     caller: Caller,
-    paging: Result<Query<Paging>, QueryRejection>,
+    Query(Paging { after, limit }): Query<Paging>,
 ) -> Result<Response, ApiError> {
     if !service.access.needs_key() && !caller.address().is_loopback() {
         let message = "A gateway that is open to anybody lists nobody's sessions.";
         return Err(ApiError::new(StatusCode::FORBIDDEN, "needs_key", message));
     }
-    let Query(Paging { after, limit }) = paging.map_err(|rejection| {
-        ApiError::bad_request(
-            "bad_request",
-            format!("The address is not as expected: {rejection}."),
-        )
-    })?;
     if limit.is_some_and(|limit| !(1..=100).contains(&limit)) {
         let message = "limit is a number from 1 to 100.";
         return Err(ApiError::bad_request("bad_limit", message).about("limit"));

@@ -8,7 +8,6 @@ use std::time::Instant;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::extract::rejection::JsonRejection;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -17,6 +16,7 @@ use futures::{Stream, StreamExt, stream};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::extract::JsonObject;
 use super::{ApiError, Service};
 use crate::chat::encoding::Format;
 use crate::chat::{Chat, Kind, SpeechError, SpeechStream};
@@ -47,10 +47,10 @@ struct Text {
 
 async fn speak(
     State(service): State<Service>,
-    body: Result<Json<Text>, JsonRejection>,
+    JsonObject(request): JsonObject<Text>,
 ) -> Result<Response, ApiError> {
     let began = Instant::now();
-    let Json(Text { text, voice, speed, format: name }) = body?;
+    let Text { text, voice, speed, format: name } = request;
     let format = format(name.as_deref(), "format")?;
     check_text(&text, LONGEST_TEXT, "text")?;
     let spec = spec(&service.gateway, voice.as_deref(), speed)?;

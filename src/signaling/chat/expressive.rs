@@ -2,9 +2,7 @@
 
 use std::time::Instant;
 
-use axum::Json;
 use axum::extract::State;
-use axum::extract::rejection::JsonRejection;
 use axum::response::IntoResponse;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -17,6 +15,7 @@ use super::{add_summary, error_event, ms};
 use crate::chat::encoding::Format;
 use crate::chat::{Encoded, Expressed, ExpressiveTurn, Manner};
 use crate::ids::SessionId;
+use crate::signaling::extract::JsonObject;
 use crate::signaling::{ApiError, Caller, Service, speech};
 
 /// A message, and how its reply should sound.
@@ -37,10 +36,10 @@ fn yes() -> bool {
 pub(super) async fn express(
     State(service): State<Service>,
     caller: Caller,
-    body: Result<Json<Expressive>, JsonRejection>,
+    JsonObject(request): JsonObject<Expressive>,
 ) -> Result<impl IntoResponse, ApiError> {
     let began = Instant::now();
-    let Json(Expressive { message, session_id, voice, format, fillers }) = body?;
+    let Expressive { message, session_id, voice, format, fillers } = request;
     let format = speech::format(format.as_deref(), "format")?;
     let voice = match voice.as_deref().map(str::trim).filter(|voice| !voice.is_empty()) {
         Some(voice) => {

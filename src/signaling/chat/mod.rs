@@ -11,13 +11,13 @@ mod stream;
 use std::time::{Duration, Instant};
 
 use axum::extract::State;
-use axum::extract::rejection::JsonRejection;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::extract::JsonObject;
 use super::{ApiError, Caller, Service};
 use crate::chat::{ChatError, Crowded, Said, Summary};
 use crate::ids::SessionId;
@@ -42,10 +42,9 @@ struct Message {
 async fn reply(
     State(service): State<Service>,
     caller: Caller,
-    body: Result<Json<Message>, JsonRejection>,
+    JsonObject(Message { message, session_id }): JsonObject<Message>,
 ) -> Result<Json<Value>, ApiError> {
     let began = Instant::now();
-    let Json(Message { message, session_id }) = body?;
     let chat = service.gateway.chat();
     let turn = chat.reply(caller.owner(), session_id, &message, began).await?;
     let mut turn = turn.at_once();

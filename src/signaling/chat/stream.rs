@@ -3,9 +3,7 @@
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
-use axum::Json;
 use axum::extract::State;
-use axum::extract::rejection::JsonRejection;
 use axum::http::HeaderName;
 use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -15,6 +13,7 @@ use serde_json::{Value, json};
 use super::{Message, add_summary, error_event};
 use crate::chat::{Said, TextTurn};
 use crate::ids::SessionId;
+use crate::signaling::extract::JsonObject;
 use crate::signaling::{ApiError, Caller, Service};
 
 /// A comment is sent into a silent stream this often, so that nobody in between closes it.
@@ -23,10 +22,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 pub(super) async fn stream(
     State(service): State<Service>,
     caller: Caller,
-    body: Result<Json<Message>, JsonRejection>,
+    JsonObject(Message { message, session_id }): JsonObject<Message>,
 ) -> Result<impl IntoResponse, ApiError> {
     let began = Instant::now();
-    let Json(Message { message, session_id }) = body?;
     let chat = service.gateway.chat();
     let turn = chat.reply(caller.owner(), session_id, &message, began).await?;
     let start = json!({"type": "start", "session_id": turn.session_id()});

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::gateway::Gateway;
+use crate::signaling::extract::Path;
 use crate::signaling::{ApiError, Service};
 use crate::thinking::server::parse_models;
 

@@ -2,10 +2,8 @@
 
 use std::time::Instant;
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::extract::rejection::JsonRejection;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
@@ -15,6 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::chat::SpeechError;
+use crate::signaling::extract::JsonObject;
 use crate::signaling::speech::{self, OPENAI_VOICES};
 use crate::signaling::{ApiError, Service};
 use crate::thinking::history::estimate_tokens;
@@ -43,10 +42,9 @@ enum Voice {
 
 pub(super) async fn speak(
     State(service): State<Service>,
-    body: Result<Json<Speech>, JsonRejection>,
+    JsonObject(request): JsonObject<Speech>,
 ) -> Result<Response, ApiError> {
     let began = Instant::now();
-    let Json(request) = body?;
     let format = speech::format(request.response_format.as_deref(), "response_format")?;
     let events = match request.stream_format.as_deref() {
         None | Some("audio") => false,

@@ -4,8 +4,8 @@
 //! ICE. The entity tag names the ICE session that a request means.
 
 use axum::body::Bytes;
+use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, patch};
@@ -14,6 +14,7 @@ use super::{FRAGMENT, call_id, entity_tag, text};
 use crate::gateway::{Gateway, Refusal};
 use crate::ids::{CallId, PlayerId};
 use crate::rtc::{FragmentError, IceFragment, LegHandle};
+use crate::signaling::extract::Path;
 use crate::signaling::{ApiError, Service};
 
 pub(super) fn of_call() -> MethodRouter<Service> {

@@ -3,12 +3,13 @@
 use std::time::SystemTime;
 
 use axum::body::Bytes;
+use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 
 use super::{SDP, call_id, created, text};
+use crate::signaling::extract::Path;
 use crate::signaling::{ApiError, Caller, Service, ice};
 
 pub(super) async fn play(

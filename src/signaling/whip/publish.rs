@@ -3,8 +3,8 @@
 use std::time::SystemTime;
 
 use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, QueryRejection};
-use axum::extract::{Query, State};
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use serde::Deserialize;
@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::{PLAYS, SDP, created, no_content, text};
 use crate::gateway::Wishes;
 use crate::rtc::Flow;
+use crate::signaling::extract::Query;
 use crate::signaling::sessions::session_id;
 use crate::signaling::{ApiError, Caller, Service, ice};
 
@@ -29,11 +30,11 @@ pub(super) struct InAddress {
 pub(super) async fn publish(
     State(service): State<Service>,
     caller: Caller,
-    address: Result<Query<InAddress>, QueryRejection>,
+    Query(address): Query<InAddress>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {
-    let (Query(address), body) = (address?, body?);
+    let body = body?;
     let offer_sdp = text(&headers, &body, SDP)?.to_owned();
     if !takes_sdp(&headers) {
         let message = "The answer is application/sdp: let the header Accept allow that.";
