@@ -7,7 +7,7 @@ CARGO := cargo
 export PATH := $(PATH):$(CURDIR)/.venv/tools
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build cuda models run test test-setup test-models test-rust test-browser fuzz-api lint bench bench-conversation bench-tts clean
+.PHONY: help setup build cuda models run test test-setup test-models test-rust test-browser fuzz-api fuzz lint bench bench-conversation bench-tts clean
 
 help:
 	@echo 'make run      install what is missing, build, fetch the models, start the gateway'
@@ -19,6 +19,7 @@ help:
 	@echo 'make test     everything: lint, all tests with real models, the page in a browser'
 	@echo 'make fuzz-api hold the gateway against web/openapi.json with 5,000 requests; some minutes'
 	@echo 'make lint     formatting, clippy, licences'
+	@echo 'make fuzz     what strangers send, through fuzzers: 5 minutes each (MINUTES=5 TARGETS="sdp rtp")'
 	@echo 'make bench    voice-to-voice time of a call, as a table'
 	@echo '              make bench-conversation: turns, pauses, interruptions, noises, echo; 20 minutes'
 	@echo '              make bench-tts: the voice beside Piper, sentence by sentence'
@@ -75,6 +76,18 @@ test:
 	$(MAKE) lint
 	$(MAKE) test-rust
 	$(MAKE) test-browser
+
+MINUTES := 5
+TARGETS := sdp rtp realtime whip_fragment upload stun
+
+fuzz: setup
+	@command -v cargo-fuzz >/dev/null || $(CARGO) install cargo-fuzz --locked
+	@rustup toolchain list | grep -q nightly || rustup toolchain install nightly --profile minimal
+	@for target in $(TARGETS); do \
+		mkdir -p "fuzz/corpus/$$target"; \
+		$(CARGO) +nightly fuzz run "$$target" "fuzz/corpus/$$target" "fuzz/seeds/$$target" -- \
+			-max_total_time=$$(($(MINUTES) * 60)) -max_len=16384 -timeout=20 -rss_limit_mb=2048 || exit 1; \
+	done
 
 clean:
 	$(CARGO) clean

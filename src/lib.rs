@@ -50,6 +50,8 @@ pub mod call;
 pub mod chat;
 pub mod cli;
 pub mod engines;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gateway;
 pub mod headless;
 pub mod ids;

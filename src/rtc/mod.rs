@@ -27,6 +27,8 @@ mod caller;
 mod endpoint;
 mod flight;
 mod fragment;
+#[doc(hidden)]
+pub mod fuzzing;
 mod handle;
 mod ice;
 mod inbox;
