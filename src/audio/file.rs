@@ -23,6 +23,10 @@ use super::resample::Resampler;
 /// Damaged packets one after the other, after which a file counts as broken.
 const MOST_DAMAGED: u32 = 100;
 
+/// Packets without sound one after the other, after which a file counts as broken. Some kinds of file
+/// can name billions of them in a few bytes.
+const MOST_EMPTY: u32 = 100_000;
+
 /// Why a file cannot be listened to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FileError {
@@ -56,6 +60,7 @@ pub struct FileReader {
     resampler: Option<(u32, Resampler)>,
     interleaved: Vec<f32>,
     damaged: u32,
+    empty: u32,
     seen: bool,
 }
 
@@ -85,7 +90,7 @@ impl FileReader {
         };
         let track = track.id;
         let (interleaved, resampler) = (Vec::new(), None);
-        Ok(Self { format, track, codec, resampler, interleaved, damaged: 0, seen: false })
+        Ok(Self { format, track, codec, resampler, interleaved, damaged: 0, empty: 0, seen: false })
     }
 
     /// Appends the next portion (some ms) to `out`; false at the end of the file.
@@ -93,6 +98,16 @@ impl FileReader {
     /// # Errors
     /// The file is damaged beyond what can be skipped, or had no sound at all.
     pub fn read(&mut self, out: &mut Vec<f32>) -> Result<bool, FileError> {
+        let before = out.len();
+        let more = self.read_packet(out)?;
+        self.empty = if out.len() > before { 0 } else { self.empty + 1 };
+        if more && self.empty > MOST_EMPTY {
+            return Err(FileError::Damaged("it has no sound for too long".to_owned()));
+        }
+        Ok(more)
+    }
+
+    fn read_packet(&mut self, out: &mut Vec<f32>) -> Result<bool, FileError> {
         let packet = match self.format.next_packet() {
             Ok(Some(packet)) => packet,
             // A file that was cut short ends here; so does the first of several chained ones.

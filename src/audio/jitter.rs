@@ -351,7 +351,10 @@ impl JitterBuffer {
             position.highest = sequence;
             position.timestamp = timestamp;
         }
-        self.last_arrival = self.last_arrival.max(now);
+        // Padding is no sound: time goes on without it.
+        if !payload.is_empty() {
+            self.last_arrival = self.last_arrival.max(now);
+        }
         self.stats.received += 1;
         self.stored.insert(sequence, Stored { timestamp, payload, arrived: now });
         if self.stored.len() > CAPACITY {
@@ -422,6 +425,9 @@ impl JitterBuffer {
         let span = if span > 0 { span } else { each * missing };
         let total = whole((span - std::mem::take(&mut self.filled48)).max(0));
 
+        // Whoever leaves out every other packet of a burst gets no further ahead than with all of them.
+        let room = whole((samples48(self.config.max_lead) - lead - after_length).max(0));
+        let total = total.min(room);
         let recover = if total >= each && carries_fec(&after.payload) { each } else { 0 };
         let conceal = (total - recover).min(each * missing - recover).clamp(0, MAX_CONCEAL_48);
         let behind = whole(-lead - after_length - recover - conceal);

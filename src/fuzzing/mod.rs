@@ -17,8 +17,11 @@ pub use upload::upload;
 
 pub use crate::rtc::fuzzing::{sdp, stun, whip_fragment};
 
-/// All of them, by the names of their targets and seeds.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+/// One of them: the name of its target and its seeds, and the function.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All of them.
+pub const TARGETS: &[Target] = &[
     ("sdp", sdp),
     ("rtp", rtp),
     ("realtime", realtime),

@@ -15,7 +15,7 @@ use crate::audio::sound_in::{FRAME_SAMPLES, RtpFields, SoundIn};
 use crate::audio::{HEARING_RATE, SLOT_SAMPLES};
 
 /// Time that one input may take up.
-const LONGEST: Duration = Duration::from_secs(120);
+const LONGEST: Duration = Duration::from_secs(30);
 /// How far the sound may be ahead of real time beyond what the jitter buffer is asked for: the
 /// longest packet and a frame.
 const AHEAD: Duration = Duration::from_millis(160);

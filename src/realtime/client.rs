@@ -126,7 +126,8 @@ impl Session {
             Value::String(id) if !id.is_empty() && id.len() <= 128 => id.clone(),
             _ => return Err(wrong("item.id", "An item's id has 1 to 128 characters.").into()),
         };
-        if self.items.get(&id).is_some() {
+        let will_be = |(_, open): &(u64, String)| *open == id;
+        if self.items.get(&id).is_some() || self.input.open.as_ref().is_some_and(will_be) {
             return Err(wrong("item.id", "There is an item with this id already.").into());
         }
         let item = items::read(&event["item"], id.clone())?;
@@ -176,7 +177,12 @@ impl Session {
     }
 
     fn delete_item(&mut self, event: &Value) -> Result<(), Refused> {
-        let id = self.named(event)?.id.clone();
+        let item = self.named(event)?;
+        if item.status == "in_progress" {
+            let message = "EVA is still saying this; cancel the response first.";
+            return Err(Refused::new("item_in_progress", message));
+        }
+        let id = item.id.clone();
         if let Some(item) = self.items.remove(&id)
             && let Some(key) = item.key
         {

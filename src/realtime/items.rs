@@ -55,7 +55,9 @@ impl Said {
     /// The text up to the last word that ends within so many milliseconds.
     pub(super) fn heard_by(&self, ms: u64) -> &str {
         let end = self.words.iter().take_while(|(end, _)| *end <= ms).last();
-        self.text[..end.map_or(0, |(_, byte)| *byte)].trim_end()
+        // What was heard may be worded otherwise than what was to be said.
+        let end = self.text.floor_char_boundary(end.map_or(0, |(_, byte)| *byte));
+        self.text[..end].trim_end()
     }
 }
 

@@ -443,8 +443,14 @@ impl Session {
     // What is told.
 
     fn new_item_id(&mut self) -> String {
-        self.counts.items += 1;
-        format!("item_{}_{}", &self.id[5..13], self.counts.items)
+        loop {
+            self.counts.items += 1;
+            let id = format!("item_{}_{}", &self.id[5..13], self.counts.items);
+            // Clients name items as they like.
+            if self.items.get(&id).is_none() {
+                return id;
+            }
+        }
     }
 
     fn tell_item(&mut self, kind: &str, item: Value, before: Option<&str>) {

@@ -48,7 +48,7 @@ pub struct Usage {
 impl Usage {
     fn to_json(self) -> Value {
         json!({
-            "total_tokens": self.input + self.output,
+            "total_tokens": self.input.saturating_add(self.output),
             "input_tokens": self.input,
             "output_tokens": self.output,
             "input_token_details": {

@@ -86,6 +86,9 @@ struct Reading {
 impl Reading {
     fn line(&mut self, line: &str) -> Result<(), FragmentError> {
         let malformed = |what: &str| Err(FragmentError::Malformed(what.to_owned()));
+        if line.contains(char::is_control) {
+            return malformed("a line has a control character in it");
+        }
         let mut letters = line.chars();
         let (Some(kind), Some('=')) = (letters.next(), letters.next()) else {
             return malformed("a line is not LETTER=VALUE");

@@ -67,6 +67,7 @@ fn gateway() -> &'static Mutex<(Runtime, RtcEndpoint)> {
 const OURS: &[&str] = &[
     "candidate",
     "end-of-candidates",
+    "extmap-allow-mixed",
     "fingerprint",
     "fmtp",
     "ice-options",

@@ -192,6 +192,11 @@ impl Offer {
             return bad("it is longer than 64 KiB");
         }
         let (session, sections) = split(text);
+        // Some readers end a line at a lone CR, and names of sections come back in answers.
+        let mut lines = session.iter().chain(sections.iter().flat_map(|s| &s.lines));
+        if lines.any(|line| line.contains(char::is_control)) {
+            return bad("it has a control character within a line");
+        }
         if session.first() != Some(&"v=0") || !session.iter().any(|line| line.starts_with("o=")) {
             return bad("it does not begin with v=0 and name its origin (o=)");
         }
