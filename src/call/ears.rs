@@ -77,7 +77,7 @@ pub(super) struct Ears {
 /// Where the person's sound comes from.
 enum Source {
     Rtp(Box<SoundIn>),
-    Pcm(PcmIn),
+    Pcm(Box<PcmIn>),
 }
 
 /// The pass over sound that the client itself has committed.
@@ -164,7 +164,7 @@ impl Ears {
     pub(super) fn samples(&mut self, at: At, rate: u32, pcm: &[f32]) {
         if !matches!(&self.input, Source::Pcm(input) if input.rate() == rate) {
             let input = PcmIn::new(rate).expect("the formats' rates are usual");
-            self.input = Source::Pcm(input);
+            self.input = Source::Pcm(Box::new(input));
         }
         if let Source::Pcm(input) = &mut self.input {
             input.push(at, pcm);

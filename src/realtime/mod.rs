@@ -177,12 +177,15 @@ pub enum Ask {
     Rewrite(EntryKey, String),
 }
 
+/// Looks at a wish; says why it cannot be met.
+pub type Check = Box<dyn Fn(&str) -> Result<(), String> + Send>;
+
 /// What a session may ask of this gateway.
 pub struct Abilities {
     /// Whether there is a voice, or why not.
-    pub check_voice: Box<dyn Fn(&str) -> Result<(), String> + Send>,
+    pub check_voice: Check,
     /// Whether a language is understood, or why not.
-    pub check_language: Box<dyn Fn(&str) -> Result<(), String> + Send>,
+    pub check_language: Check,
     /// The call's own voice.
     pub own_voice: String,
     /// The language model.
