@@ -144,6 +144,8 @@ struct Candidate {
     _sdp_mid: Option<String>,
     #[serde(rename = "sdp_mline_index")]
     _sdp_mline_index: Option<f64>,
+    #[serde(flatten)]
+    _rest: super::extract::ObjectOnly,
 }
 
 pub(super) async fn candidates(

@@ -43,6 +43,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     }
 }
 
+/// In a struct, flattened: a list of the fields' values, which serde takes for one as well, is
+/// refused. Other fields are left alone.
+pub(super) type ObjectOnly = serde::de::IgnoredAny;
+
 /// A body that is a JSON object. serde takes a list of the fields' values for one as well; that is
 /// refused here.
 pub(super) struct JsonObject<T>(pub T);

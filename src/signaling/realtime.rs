@@ -167,6 +167,8 @@ struct ExpiresAfter {
     #[serde(default)]
     anchor: Option<String>,
     seconds: Option<u64>,
+    #[serde(flatten)]
+    _rest: super::extract::ObjectOnly,
 }
 
 async fn client_secret(

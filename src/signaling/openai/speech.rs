@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::chat::SpeechError;
-use crate::signaling::extract::JsonObject;
+use crate::signaling::extract::{JsonObject, ObjectOnly};
 use crate::signaling::speech::{self, OPENAI_VOICES};
 use crate::signaling::{ApiError, Service};
 use crate::thinking::history::estimate_tokens;
@@ -37,7 +37,11 @@ pub(super) struct Speech {
 #[serde(untagged)]
 enum Voice {
     Name(String),
-    Id { id: String },
+    Id {
+        id: String,
+        #[serde(flatten)]
+        _rest: ObjectOnly,
+    },
 }
 
 pub(super) async fn speak(
@@ -56,7 +60,7 @@ pub(super) async fn speak(
     };
     speech::check_text(&request.input, LONGEST_INPUT, "input")?;
     let voice = match &request.voice {
-        Some(Voice::Name(name) | Voice::Id { id: name }) => Some(name.as_str()),
+        Some(Voice::Name(name) | Voice::Id { id: name, .. }) => Some(name.as_str()),
         None => None,
     };
     // A model that is a voice of ours speaks, unless the voice is one too.
