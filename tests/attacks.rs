@@ -65,7 +65,7 @@ impl Fortress {
         listener.set_nonblocking(true).expect("a socket");
         let address = listener.local_addr().expect("an address");
         let service =
-            Service { gateway: gateway.clone(), access: access.clone(), ice: Arc::default() };
+            Service { gateway: gateway.clone(), access: access.clone(), ice: Arc::default(), web: None };
         let patience = Patience { headers: PATIENCE, ..Patience::default() };
         tokio::spawn(server::serve(listener, service, None, Handle::new(), patience));
         Self { address, gateway, access, all: all.key, calls: calls.key }

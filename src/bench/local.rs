@@ -70,8 +70,12 @@ impl LocalGateway {
         let listener = std::net::TcpListener::bind(anywhere)?;
         listener.set_nonblocking(true)?;
         let url = format!("http://{}", listener.local_addr()?);
-        let service =
-            Service { gateway: gateway.clone(), access: Arc::new(access), ice: Arc::default() };
+        let service = Service {
+            gateway: gateway.clone(),
+            access: Arc::new(access),
+            ice: Arc::default(),
+            web: None,
+        };
         let serving = tokio::spawn(async move {
             let _ =
                 server::serve(listener, service, None, Handle::new(), Patience::default()).await;

@@ -90,6 +90,10 @@ pub(super) struct Args {
     tools: Option<PathBuf>,
     #[command(flatten)]
     memory: MemoryArgs,
+    /// Folder of the owner's own files of the pages (index.html, style.css, texts.js …); where it has
+    /// none of a name, the built-in one is served.
+    #[arg(long, env = "EVA_WEB", value_name = "FOLDER")]
+    web: Option<PathBuf>,
     /// Folder of the models.
     #[arg(long, env = "EVA_MODELS_DIR")]
     models: Option<PathBuf>,
@@ -227,7 +231,12 @@ async fn serve(args: Args, access: Access) -> anyhow::Result<ExitCode> {
     };
     let gateway = Gateway::start(config, loaded.engines).await?;
     let access = Arc::new(access);
-    let service = Service { gateway: gateway.clone(), access: access.clone(), ice: Arc::new(ice) };
+    let service = Service {
+        gateway: gateway.clone(),
+        access: access.clone(),
+        ice: Arc::new(ice),
+        web: args.web.clone().map(Arc::from),
+    };
     let handle = Handle::new();
     tokio::spawn(shut_down_on_signal(gateway.clone(), handle.clone()));
     let renewal = if address.ip().is_loopback() {

@@ -52,6 +52,8 @@ pub struct Service {
     pub access: Arc<Access>,
     /// STUN and TURN servers that callers are told of.
     pub ice: Arc<IceServers>,
+    /// The owner's folder of files of the pages, which come before the program's own.
+    pub web: Option<Arc<std::path::Path>>,
 }
 
 impl Service {
