@@ -9,8 +9,9 @@ import { Face } from "./face.js";
 import { Line } from "./line.js";
 import { Settings } from "./settings.js";
 import { keep, key as keptKey, recall } from "./store.js";
+import { figureTexts } from "./figures-texts.js";
 import { PushToTalk, composer } from "./talk.js";
-import { texts, translate } from "./texts.js";
+import { lang, texts, translate } from "./texts.js";
 import { Transcript, save } from "./transcript.js";
 import { Waterfall } from "./waterfall.js";
 
@@ -28,7 +29,7 @@ const line = new Line(/** @type {HTMLCanvasElement} */ (document.querySelector("
 const settings = new Settings(call, { explain, change: show });
 const push = new PushToTalk(call);
 const transcript = new Transcript();
-const waterfall = new Waterfall($("insights"));
+const waterfall = new Waterfall($("insights"), figureTexts[lang]);
 /** @type {HTMLInputElement} */ const key = $("key");
 const insights = $("insights");
 

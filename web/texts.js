@@ -211,6 +211,8 @@ const french = {
 const chosen = recall("page-language");
 const isFrench = chosen ? chosen === "fr" : /^fr\b/i.test(navigator.language ?? "");
 
+/** Both languages, for tests. */
+export const all = { en: english, fr: french };
 /** The page's language as an HTML `lang` value. */
 export const lang = isFrench ? "fr" : "en";
 /** @type {Texts} */
