@@ -29,7 +29,7 @@ const line = new Line(/** @type {HTMLCanvasElement} */ (document.querySelector("
 const settings = new Settings(call, { explain, change: show });
 const push = new PushToTalk(call);
 const transcript = new Transcript();
-const waterfall = new Waterfall($("insights"), figureTexts[lang]);
+const waterfall = new Waterfall($("figures"), figureTexts[lang]);
 /** @type {HTMLInputElement} */ const key = $("key");
 const insights = $("insights");
 
