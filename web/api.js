@@ -178,7 +178,7 @@ const parameterList = (operation) => (operation.parameters ?? []).map(at);
 function parametersOf(operation) {
   const parameters = parameterList(operation);
   if (!parameters.length) return undefined;
-  return el("section", {}, el("h4", {}, "Parameters"), el("ul", { class: "rows" }, parameters.map((parameter) =>
+  return el("section", {}, el("h3", {}, "Parameters"), el("ul", { class: "rows" }, parameters.map((parameter) =>
     el("li", {}, named(parameter.name), " ", typed(kind(parameter.schema)), " ",
       el("span", { class: "note" }, `in ${placeOf(parameter.in)}. `),
       parameter.required ? el("span", { class: "must" }, "required ") : undefined,
@@ -188,7 +188,7 @@ function parametersOf(operation) {
 /** @param {Part} operation */
 function bodiesOf(operation) {
   return Object.entries(operation.requestBody?.content ?? {}).map(([type, media]) =>
-    el("section", {}, el("h4", {}, "Body ", el("code", {}, type)),
+    el("section", {}, el("h3", {}, "Body ", el("code", {}, type)),
       tree(media.schema) ?? el("p", { class: "note" }, prose(whole(media.schema).description ?? kind(media.schema)))));
 }
 
@@ -209,7 +209,7 @@ function responsesOf(operation) {
     return el("li", {}, el("span", { class: `status s${status[0]}` }, status), prose(response.description),
       names.length ? el("span", { class: "note" }, " Headers: ", names) : undefined, shapes);
   });
-  return el("section", { class: "answers" }, el("h4", {}, "Answers"), el("ul", { class: "rows" }, rows));
+  return el("section", { class: "answers" }, el("h3", {}, "Answers"), el("ul", { class: "rows" }, rows));
 }
 
 /** What a person may send instead of the document's form fields. @typedef {HTMLInputElement | HTMLSelectElement} Field */
@@ -353,7 +353,7 @@ function tryIt(method, path, operation) {
   const fields = [...blanks.parameters.map(([parameter, input]) => field(parameter.name, input)),
     ...(blanks.form ?? []).map(([name, input]) => field(name, input))];
   return el("form", { class: "try", autocomplete: "off", onsubmit },
-    el("h4", {}, "Try it"), fields.length || blanks.form ? el("div", { class: "fields" }, fields) : undefined,
+    el("h3", {}, "Try it"), fields.length || blanks.form ? el("div", { class: "fields" }, fields) : undefined,
     blanks.text ? field(String(blanks.type), blanks.text, true) : undefined,
     el("div", { class: "row" }, send, stop, state), result);
 }
@@ -363,7 +363,7 @@ function insideOf(method, path, operation) {
   /** @type {[string, Part][]} */
   const bodies = Object.entries(operation.requestBody?.content ?? {});
   const [type, media] = bodies[0] ?? [];
-  const shell = el("section", {}, el("h4", {}, "In a shell"), copied(curl(method, path, operation, type, media)));
+  const shell = el("section", {}, el("h3", {}, "In a shell"), copied(curl(method, path, operation, type, media)));
   const sides = el("div", { class: "sides" },
     el("div", {}, parametersOf(operation), bodiesOf(operation), responsesOf(operation)),
     el("div", {}, shell, tryIt(method, path, operation)));
