@@ -285,8 +285,9 @@ $("unlock").addEventListener("click", () => {
   call.unlock().catch(() => ($("unlock").hidden = false));
 });
 $("open-insights").addEventListener("click", () => {
-  keep("insights", insights.hidden ? "yes" : "no");
-  showInsights(insights.hidden);
+  const open = Boolean(insights.hidden);
+  keep("insights", open ? "yes" : "no");
+  showInsights(open);
 });
 $("transcript-kinds").addEventListener("click", (event) => {
   const kind = /** @type {HTMLElement} */ (event.target).dataset.kind;

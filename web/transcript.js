@@ -60,7 +60,7 @@ export class Transcript {
    * @param {import("./eva-voice.js").Words} sentence
    * @param {number | null} position  samples of the reply that have sounded
    */
-  words(now, { reply_id, text, words, rtp_start: _ }, position) {
+  words(now, { reply_id, text, words }, position) {
     const origin = now - (position ?? words?.[0]?.start ?? 0) / CLOCK_HZ;
     const timed = (words ?? []).map((word) => ({
       text: word.text, from: origin + word.start / CLOCK_HZ, to: origin + word.end / CLOCK_HZ,
@@ -129,9 +129,11 @@ export class Transcript {
   }
 
   #data() {
-    const entries = this.#entries.map(({ id: _, ...entry }) => entry);
-    return `${JSON.stringify({ began: this.#began.toISOString(), entries }, (_, value) =>
-      (typeof value === "number" ? Math.round(value * 1000) / 1000 : value), 2)}\n`;
+    const content = { began: this.#began.toISOString(), entries: this.#entries };
+    return `${JSON.stringify(content, (key, value) => {
+      if (key === "id") return undefined; // counted within a call, so it means nothing outside
+      return typeof value === "number" ? Math.round(value * 1000) / 1000 : value;
+    }, 2)}\n`;
   }
 
   /** @param {Entry} entry */
@@ -182,7 +184,10 @@ function letters(text) {
   return text.replace(/[^\p{L}\p{N}]/gu, "");
 }
 
-/** Where `text` goes on behind its beginning `heard`; the two may differ in spaces and punctuation. @param {string} text @param {string} heard */
+/**
+ * Where `text` goes on behind its beginning `heard`; the two may differ in spaces and punctuation.
+ * @param {string} text @param {string} heard
+ */
 function splitAfter(text, heard) {
   let rest = letters(heard).length;
   if (!rest) return 0;
