@@ -191,7 +191,7 @@ function frame() {
 /** Whether the figures stand beside the conversation: the person's choice, else where there is room. */
 function wantsInsights() {
   const said = recall("insights");
-  return said ? said === "yes" : matchMedia("(min-width: 75rem)").matches;
+  return said ? said === "yes" : innerWidth >= 75 * Number.parseFloat(getComputedStyle(document.documentElement).fontSize);
 }
 
 /** @param {boolean} open */
