@@ -58,6 +58,8 @@ impl Fortress {
             max_calls: PLACES,
             call: CallSettings::default(),
             multilingual: false,
+            personas: Arc::default(),
+            recording: false,
             storage: eva_voice::storage::Storage::off(),
         };
         let gateway = Gateway::start(config, engines).await.expect("a gateway");

@@ -18,6 +18,7 @@ use crate::gateway::{Gateway, GatewayConfig};
 use crate::language::Language;
 use crate::models;
 use crate::observability;
+use crate::personas::Personas;
 use crate::rtc::RtcConfig;
 use crate::signaling::{Access, Service, server, tls};
 use crate::speaking::{Device, VoiceSpec, device};
@@ -82,9 +83,13 @@ pub(super) struct Args {
     max_calls: usize,
     #[command(flatten)]
     brain: BrainArgs,
-    /// Instructions to the language model, in place of the built-in ones.
+    /// Instructions to the language model, in place of the default persona's.
     #[arg(long, env = "EVA_INSTRUCTIONS")]
     instructions: Option<String>,
+    /// File of the personas that callers choose among, in place of the built-in ones
+    /// (docs/personas.md); the first one is that of calls that ask for none.
+    #[arg(long, env = "EVA_PERSONAS", value_name = "FILE")]
+    personas: Option<PathBuf>,
     /// File of the tools that the language model may call (docs/tools.md).
     #[arg(long, env = "EVA_TOOLS")]
     tools: Option<PathBuf>,
@@ -216,7 +221,8 @@ async fn serve(args: Args, access: Access) -> anyhow::Result<ExitCode> {
         device: device::pick(&args.device)?,
         brain: args.brain.choice(),
     };
-    let call = call_settings(&args, language)?;
+    let personas = personas(&args)?;
+    let call = call_settings(&args, language, &personas)?;
     let (storage, kept) = args.memory.open().await?;
     tools.connect().await;
     let loaded = engines::start_with_tools(choice, &call.instructions(), tools.clone()).await?;
@@ -227,6 +233,8 @@ async fn serve(args: Args, access: Access) -> anyhow::Result<ExitCode> {
         call,
         chat: ChatSettings { cached_greetings: !args.no_cached_greetings },
         multilingual: loaded.multilingual,
+        personas: Arc::new(personas),
+        recording: false,
         storage: storage.clone(),
     };
     let gateway = Gateway::start(config, loaded.engines).await?;
@@ -261,13 +269,29 @@ async fn serve(args: Args, access: Access) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Who EVA can be.
+fn personas(args: &Args) -> anyhow::Result<Personas> {
+    let personas = match &args.personas {
+        Some(file) => Personas::load(file).with_context(|| format!("in {}", file.display()))?,
+        None => Personas::default(),
+    };
+    Ok(match &args.instructions {
+        Some(instructions) => personas.instructed(instructions),
+        None => personas,
+    })
+}
+
 /// What every call starts with.
-fn call_settings(args: &Args, language: Language) -> anyhow::Result<CallSettings> {
+fn call_settings(
+    args: &Args,
+    language: Language,
+    personas: &Personas,
+) -> anyhow::Result<CallSettings> {
     let mut turn = turn_settings(args.conversation.as_deref())?;
     turn.fillers.on &= !args.no_fillers;
     turn.backchannels.on &= !args.no_backchannels;
     let mut call = CallSettings {
-        instructions: args.instructions.clone(),
+        persona: personas.default_one().clone(),
         traces: traces(args.traces.clone())?,
         turn,
         ..Default::default()
