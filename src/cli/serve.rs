@@ -1,6 +1,6 @@
 //! `eva serve`: the gateway and its call page.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -40,8 +40,9 @@ pub(super) struct Args {
     /// Port of all sound, UDP and TCP; one above the page's by default.
     #[arg(long, env = "EVA_MEDIA_PORT")]
     media_port: Option<u16>,
-    /// Address that sound is taken at; the page's by default. Behind a reverse proxy the page is on
-    /// 127.0.0.1 and the sound on 0.0.0.0.
+    /// Address that sound is taken at; the page's by default, and a page for this machine only takes
+    /// sound from this machine only. Behind a reverse proxy the page is on 127.0.0.1 and the sound on
+    /// 0.0.0.0.
     #[arg(long, env = "EVA_MEDIA_ADDRESS", value_name = "ADDRESS")]
     media_address: Option<IpAddr>,
     /// Address that callers reach this machine at, if it is another than its own (behind NAT).
@@ -325,9 +326,17 @@ fn rtc_config(args: &Args, page: SocketAddr) -> RtcConfig {
         0 => 0,
         port => port.checked_add(1).unwrap_or(0),
     });
-    let media = SocketAddr::new(args.media_address.unwrap_or(page.ip()), port);
+    // A browser on this machine may call from any of the machine's addresses (`rtc::nearby`).
+    let this_machine_only = page.ip().is_loopback() && args.media_address.is_none();
+    let everywhere = match page {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    let near = if this_machine_only { everywhere } else { page.ip() };
+    let media = SocketAddr::new(args.media_address.unwrap_or(near), port);
     RtcConfig {
         tcp: Some(media),
+        this_machine_only,
         public_addresses: args.public_addresses.clone(),
         ..RtcConfig::new(media)
     }
