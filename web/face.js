@@ -276,7 +276,7 @@ export class Face {
     add(inside, "rect", { class: "face-dark", x: -24, y: -16, width: 48, height: 40 });
     const tongue = add(inside, "ellipse", { class: "face-tongue", rx: 9, ry: 6 });
     const teeth = add(inside, "path", { class: "face-teeth" });
-    const outline = add(mouthGroup, "path");
+    const outline = add(mouthGroup, "path", { "data-part": "lips" });
     const chin = add(mouthGroup, "path", { class: "face-chin" });
     this.#parts = { tint, head, brow, nose, left, right, mouth: mouthGroup, lips: outline, edge, teeth, tongue, chin };
     // The smaller the drawing, the thicker its lines are in its own units.
