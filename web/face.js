@@ -42,7 +42,7 @@ const mouth = (shape) => ({ width: 17.5, open: 0, round: 0.15, teeth: 0, tongue:
 export const SHAPES = Object.freeze({
   sil: mouth({}),
   PP: mouth({ width: 15, press: 1 }),
-  FF: mouth({ width: 16.5, open: 2.8, teeth: 1, press: 0.6 }),
+  FF: mouth({ width: 16.5, open: 4, teeth: 1, press: 0.6 }),
   TH: mouth({ width: 17, open: 5, round: 0.3, teeth: 0.5, tongue: 0.9 }),
   DD: mouth({ width: 17, open: 4.6, round: 0.25, teeth: 0.8 }),
   kk: mouth({ width: 17, open: 6, round: 0.3 }),
@@ -175,9 +175,9 @@ export function lipsPath(shape) {
 function lips({ open, round, press }) {
   const small = clamp(1 - open / 6);
   return {
-    corner: -2.6 * small * (1 - press * 0.75) + open * 0.2 * round,
-    up: -open * 0.3,
-    down: open * 0.7,
+    corner: -(1.3 + 1.3 * small) * (1 - 0.5 * round) * (1 - 0.75 * press) + open * 0.2 * round,
+    up: -open * 0.26,
+    down: open * 0.74,
     bow: (0.4 + 0.9 * (1 - small)) * (1 - 0.75 * round) * (1 - press),
   };
 }
@@ -242,13 +242,14 @@ export class Face {
   #held = { viseme: "sil", since: -1 };
   #look = { ...ATTITUDES.away };
   #lookSpeed = { x: 0, y: 0, brow: 0, lid: 0, tilt: 0, lean: 0, tint: 0 };
+  /** Of whoever speaks, smoothed. */
   #level = 0;
   /** @type {Turn} */ #turn = "away";
   #last = 0;
   #blink = { at: 0, again: false };
   #glance = { x: 0, y: 0, until: 0 };
   #resting = 0;
-  /** @type {Record<"tint" | "head" | "brow" | "nose" | "left" | "right" | "mouth" | "lips" | "edge" | "teeth" | "tongue" | "chin", Element>} */
+  /** The nodes that move. */
   #parts;
 
   /**
@@ -259,7 +260,7 @@ export class Face {
     if (calm !== undefined) this.#calm = /** @type {MediaQueryList} */ (/** @type {unknown} */ ({ matches: calm }));
     this.#svg = container instanceof SVGSVGElement ? container : /** @type {SVGSVGElement} */ (add(container, "svg"));
     this.#svg.classList.add("face");
-    this.#svg.setAttribute("viewBox", "0 0 120 120");
+    this.#svg.setAttribute("viewBox", "10 10 108 108");
     this.#svg.setAttribute("aria-hidden", "true");
     this.#svg.setAttribute("focusable", "false");
     this.#svg.replaceChildren();
@@ -276,13 +277,13 @@ export class Face {
     add(inside, "rect", { class: "face-dark", x: -24, y: -16, width: 48, height: 40 });
     const tongue = add(inside, "ellipse", { class: "face-tongue", rx: 9, ry: 6 });
     const teeth = add(inside, "path", { class: "face-teeth" });
-    const outline = add(mouthGroup, "path");
+    const outline = add(mouthGroup, "path", { "data-part": "lips" });
     const chin = add(mouthGroup, "path", { class: "face-chin" });
     this.#parts = { tint, head, brow, nose, left, right, mouth: mouthGroup, lips: outline, edge, teeth, tongue, chin };
     // The smaller the drawing, the thicker its lines are in its own units.
     new ResizeObserver(([{ contentRect }]) => {
       if (!contentRect.width) return;
-      this.#svg.style.setProperty("--face-line", String(f(2.1 + 150 / contentRect.width)));
+      this.#svg.style.setProperty("--face-line", String(f(1.9 + 150 / contentRect.width)));
       this.#svg.classList.toggle("face-small", contentRect.width < 100);
     }).observe(this.#svg);
     this.#draw();
@@ -296,7 +297,9 @@ export class Face {
   set on(on) {
     this.#on = on;
     this.#svg.toggleAttribute("hidden", !on);
-    if (on) this.#draw();
+    if (!on) return;
+    if (this.#turn === "away") this.rest();
+    else this.#draw();
   }
 
   /** What is shown now, for tests. @returns {{mouth: MouthShape, look: Attitude}} */
@@ -309,13 +312,14 @@ export class Face {
    * @param {object} frame
    * @param {string} [frame.viseme]  what EVA's mouth does now, "sil" for nothing
    * @param {number} [frame.level]   EVA's loudness, 0 to 1
+   * @param {number} [frame.heard]   the person's loudness, 0 to 1: she attends to it
    * @param {string} [frame.turn]    a {@link Turn}
    * @param {number} [frame.time]    milliseconds on any steady clock
    */
-  frame({ viseme = "sil", level = 0, turn = "none", time = performance.now() }) {
+  frame({ viseme = "sil", level = 0, heard = 0, turn = "none", time = performance.now() }) {
     if (!this.#on) return;
     cancelAnimationFrame(this.#resting);
-    this.#step(viseme, level, turn in ATTITUDES ? /** @type {Turn} */ (turn) : "none", time / 1000);
+    this.#step(viseme, turn === "hearing" ? heard : level, turn in ATTITUDES ? /** @type {Turn} */ (turn) : "none", time / 1000);
     this.#draw();
   }
 
@@ -350,7 +354,8 @@ export class Face {
         this.#look[name], this.#lookSpeed[name], aim, eyes && !changed ? GLANCE : TURN, seconds,
       );
     }
-    if (turn !== "away" && t > this.#blink.at + BLINK_CLOSE_S + BLINK_OPEN_S) this.#nextBlink(t);
+    const over = this.#blink.at + BLINK_CLOSE_S + BLINK_OPEN_S;
+    if (turn !== "away" && (t > over || over === Infinity)) this.#nextBlink(t);
   }
 
   /** Reduced motion: each state is simply there. @param {string} viseme @param {Turn} turn @param {number} t */
@@ -392,12 +397,14 @@ export class Face {
     // The eyes move most, the head a little with them, the colour behind the other way: depth from flat parts.
     const scale = 1 + 0.025 * lean;
     const nod = this.#turn === "speaking" ? this.#level * 0.9 : 0;
+    const raised = this.#turn === "hearing" ? brow + this.#level * 1.2 : brow;
     this.#set(parts.tint, "transform", `translate(${f(-x * 0.35)} ${f(-y * 0.35 - lean)})`);
     this.#set(parts.tint, "r", f(48 + 2 * lean + 1.6 * this.#level));
     this.#set(parts.tint, "opacity", f(tint));
-    this.#set(parts.head, "transform", `rotate(${f(tilt)} 60 100) translate(${f(60 + x * 0.45)} ${f(62 + y * 0.45 + nod + lean)}) scale(${f(scale)}) translate(-60 -62)`);
-    this.#set(parts.nose, "d", browAndNose(brow));
-    this.#set(parts.brow, "d", rightBrow(brow));
+    const middle = `${f(60 + x * 0.45)} ${f(62 + y * 0.45 + nod + lean)}`;
+    this.#set(parts.head, "transform", `rotate(${f(tilt)} 60 100) translate(${middle}) scale(${f(scale)}) translate(-60 -62)`);
+    this.#set(parts.nose, "d", browAndNose(raised));
+    this.#set(parts.brow, "d", rightBrow(raised));
     const shut = Math.max(lid, blinkAt(this.#last - this.#blink.at));
     const eye = eyePath(shut, 4);
     for (const [part, [ex, ey]] of /** @type {[Element, number[]][]} */ ([[parts.left, EYES[0]], [parts.right, EYES[1]]])) {

@@ -7,6 +7,7 @@ const english = {
   last: "Last answer",
   nth: (/** @type {number} */ n) => `Turn ${n}`,
   hint: "from your last sound to EVA’s first",
+  hintTitle: "Measured at the gateway; the way between you and it comes on top: see Round trip",
   none: "Talk with EVA: how long each answer takes, and where the time goes, appears here.",
   milliseconds: (/** @type {string} */ ms) => `${ms} ms`,
   seconds: (/** @type {string} */ s) => `${s} s`,
@@ -34,7 +35,7 @@ const english = {
   turns: "Turns, the newest first",
   network: "Network",
   unknown: "–",
-  unknownSpoken: "not known",
+  unknownTitle: "Not known",
   percent: (/** @type {string} */ n) => `${n} %`,
   networkNames: /** @type {Record<string, [string, string]>} */ ({
     loss: ["Lost", "Share of EVA’s sound packets that did not arrive in the last seconds"],
@@ -53,6 +54,7 @@ const french = {
   last: "Dernière réponse",
   nth: (n) => `Tour ${n}`,
   hint: "de votre dernier son au premier d’EVA",
+  hintTitle: "Mesuré à la passerelle ; le trajet entre elle et vous s’y ajoute : voir Aller-retour",
   none: "Parlez avec EVA : la durée de chaque réponse, et où passe le temps, s’affiche ici.",
   milliseconds: (ms) => `${ms} ms`,
   seconds: (s) => `${s} s`,
@@ -80,7 +82,7 @@ const french = {
   turns: "Tours, le plus récent d’abord",
   network: "Réseau",
   unknown: "–",
-  unknownSpoken: "inconnu",
+  unknownTitle: "Inconnu",
   percent: (n) => `${n} %`,
   networkNames: {
     loss: ["Pertes", "Part des paquets de son d’EVA qui ne sont pas arrivés ces dernières secondes"],

@@ -37,6 +37,12 @@ const MIN_PLACES = 12;
  * @property {number} total    milliseconds, as are the parts
  * @property {Partial<Record<typeof PARTS[number], number>>} parts
  *
+ * @typedef {object} Latency  as the gateway says it in `eva.latency`
+ * @property {number | string | null} [turn_id]
+ * @property {number | string | null} [reply_id]
+ * @property {Record<string, number>} [parts_ms]
+ * @property {number} total_ms
+ *
  * @typedef {object} NetworkStats  as `EvaCall.stats()` gives them; what is missing, null or no number is not known
  * @property {number | null} [packetsReceived]
  * @property {number | null} [lossPercent]
@@ -130,7 +136,6 @@ export class Waterfall {
   /** The number of the turn that is pointed at. @type {number | null} */ #pointed = null;
   #scale = scaleOf([]);
   #width = 0;
-  #root;
   #none = make("p", "figures-none");
   #newest = make("section", "figures-newest");
   #title = make("h3");
@@ -138,7 +143,7 @@ export class Waterfall {
   #bar = make("div", "figures-bar");
   #parts = make("dl", "figures-parts");
   #session = make("section", "figures-session");
-  /** @type {Record<"p50" | "p95" | "count", HTMLElement>} */ #statistics;
+  #statistics;
   #plot = make("div", "figures-plot");
   #svg = draw("svg", { "aria-hidden": "true" });
   #list = make("section", "figures-turns");
@@ -149,16 +154,17 @@ export class Waterfall {
   /** @param {HTMLElement} root  emptied and filled @param {import("./figures-texts.js").FigureTexts} texts */
   constructor(root, texts) {
     this.#texts = texts;
-    this.#root = root;
     root.classList.add("figures");
     this.#none.textContent = texts.none;
     this.#bar.ariaHidden = "true";
+    this.#total.title = texts.hintTitle;
     this.#newest.append(this.#title, this.#total, this.#bar, this.#parts);
-    const numbers = /** @type {const} */ ([["p50", texts.p50, texts.p50Title], ["p95", texts.p95, texts.p95Title], ["count", texts.count, texts.countTitle]])
-      .map(([key, name, title]) => /** @type {const} */ ([key, entry(name, title, `figures-${key}`)]));
-    this.#statistics = /** @type {any} */ (Object.fromEntries(numbers.map(([key, { value }]) => [key, value])));
+    const p50 = entry(texts.p50, texts.p50Title, "figures-p50");
+    const p95 = entry(texts.p95, texts.p95Title, "figures-p95");
+    const count = entry(texts.count, texts.countTitle, "figures-count");
+    this.#statistics = { p50: p50.value, p95: p95.value, count: count.value };
     this.#plot.append(this.#svg);
-    this.#session.append(make("dl", "figures-numbers", ...numbers.map(([, { row }]) => row)), this.#plot);
+    this.#session.append(make("dl", "figures-numbers", p50.row, p95.row, count.row), this.#plot);
     this.#setUpPlot();
     this.#setUpRows();
     root.replaceChildren(make("div", "figures-body", this.#none, this.#newest, this.#session, this.#list, this.#networkRow()));
@@ -184,11 +190,12 @@ export class Waterfall {
 
   /**
    * An answer that has begun to sound. One without a total is left out.
-   * @param {{turn_id?: number | string | null, reply_id?: number | string | null, parts_ms?: Record<string, number>, total_ms: number}} latency
+   * @param {Latency} latency
    */
   turn({ turn_id = null, reply_id = null, parts_ms = {}, total_ms }) {
     if (!known(total_ms) || total_ms < 0) return;
     const parts = Object.fromEntries(PARTS.filter((part) => known(parts_ms?.[part])).map((part) => [part, Math.max(parts_ms[part], 0)]));
+    if (this.#pointed === this.#count) this.#pointed = null; // the newest was, and is not any more
     this.#count += 1;
     const turn = { number: this.#count, at: new Date(), turnId: turn_id, replyId: reply_id, total: total_ms, parts };
     this.#turns.push(turn);
@@ -285,7 +292,8 @@ export class Waterfall {
   /** @param {Turn} turn */
   #row({ number, total, parts }) {
     const track = make("span", "figures-track", bar(parts, "figures-thin"));
-    const visible = make("span", "figures-row", make("span", "figures-number", String(number)), track, make("span", "figures-ms", this.#digits(total, 0)));
+    const name = make("span", "figures-number", String(number));
+    const visible = make("span", "figures-row", name, track, make("span", "figures-ms", this.#digits(total, 0)));
     visible.ariaHidden = "true";
     const row = make("li", "", visible, make("span", "unseen", this.#spoken(number)));
     row.dataset.number = String(number);
@@ -341,7 +349,6 @@ export class Waterfall {
     const texts = this.#texts;
     const newest = turn.number === this.#count;
     this.#title.textContent = newest ? texts.last : texts.nth(turn.number);
-    this.#root.classList.toggle("earlier", !newest);
     const [amount, unit] = this.#time(turn.total).split(/\s(?=\D+$)/);
     this.#total.replaceChildren(make("strong", "", amount), ` ${unit} `, make("small", "", texts.hint));
     this.#bar.replaceChildren(...bar(turn.parts, "").children);
@@ -353,7 +360,9 @@ export class Waterfall {
     this.#plot.ariaValueNow = String(turn.number);
     this.#plot.ariaValueText = this.#spoken(turn.number);
     this.#mark(turn);
-    for (const row of this.#rows.children) row.classList.toggle("shown", /** @type {HTMLElement} */ (row).dataset.number === String(turn.number));
+    for (const row of /** @type {Iterable<HTMLElement>} */ (this.#rows.children)) {
+      row.classList.toggle("shown", row.dataset.number === String(turn.number));
+    }
   }
 
   #drawPlot() {
@@ -375,7 +384,10 @@ export class Waterfall {
       nodes.push(beyond
         ? draw("path", { class: `${kind} beyond`, d: `M${x - 4} ${y + 1}L${x} ${y - 5}L${x + 4} ${y + 1}z` })
         : draw("circle", { class: kind, cx: x, cy: y, r: number === this.#count ? radius + 1 : radius }));
-      if (beyond && lonely) nodes.push(draw("text", x > width - 80 ? { x: x - 8, y: y + 2, "text-anchor": "end" } : { x: x + 8, y: y + 2 }, this.#time(total)));
+      if (!beyond || !lonely) return;
+      const left = x > width - 80;
+      const label = { x: left ? x - 8 : x + 8, y: y + 2, "text-anchor": left ? "end" : "start" };
+      nodes.push(draw("text", label, this.#time(total)));
     });
     const median = percentile(this.#turns.map(({ total }) => total), 0.5);
     if (median !== null && count > 1) {
@@ -413,8 +425,7 @@ export class Waterfall {
     const shown = value ?? this.#texts.unknown;
     if (node.textContent === shown) return;
     node.textContent = shown;
-    if (value === null) node.ariaLabel = this.#texts.unknownSpoken;
-    else node.removeAttribute("aria-label");
+    node.title = value === null ? this.#texts.unknownTitle : "";
   }
 
   /** @param {number} value @param {number} decimals  at most */
