@@ -28,6 +28,7 @@ const FILES: &[(&str, &[u8])] = web! {
     "app.js",
     "captions.js",
     "eva-call.js",
+    "eva-call-parts.js",
     "eva-gateway.js",
     "eva-link.js",
     "eva-sound.js",
