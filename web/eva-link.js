@@ -45,7 +45,7 @@ const CARRY_MS = 120;
  * @property {(state: RTCPeerConnectionState | "silent") => void} media
  * @property {() => void} closed  the far side closed the channel
  *
- * @typedef {{at: number, life: number, received: number, lost: number, concealed: number, samples: number,
+ * @typedef {{at: number, life: number, received: number, lost: number, late: number, concealed: number, samples: number,
  *   bytesReceived: number, bytesSent: number}} Sample
  */
 
@@ -64,6 +64,7 @@ export class Link {
   #clock = new MediaClock();
   /** @type {Sample[]} */ #samples = [];
   #unheard = 0;
+  /** @type {() => void} */ #silent;
 
   /**
    * @param {import("./eva-gateway.js").Gateway} gateway
@@ -108,6 +109,11 @@ export class Link {
   /** Whether a new path may be worth a try: the far side has not closed this connection. */
   get isOpen() {
     return !this.#closed && this.id !== null && this.#channel.readyState === "open" && this.#pc.connectionState !== "closed";
+  }
+
+  /** Whether something has arrived in the last seconds. */
+  get isHeard() {
+    return this.#unheard < DEAD_AFTER_SAMPLES - 1;
   }
 
   /**
@@ -188,8 +194,6 @@ export class Link {
     this.#pc.close();
     if (tell && this.id !== null) this.#gateway.hangUp(this.id);
   }
-
-  /** @type {() => void} */ #silent;
 
   /** @param {any} answer */
   async #accept(answer) {
@@ -305,7 +309,7 @@ function sampleOf(report) {
   const heard = audio(report, "inbound-rtp");
   return {
     at: performance.now(), life: lifeOf(report),
-    received: heard.packetsReceived ?? 0, lost: heard.packetsLost ?? 0,
+    received: heard.packetsReceived ?? 0, lost: heard.packetsLost ?? 0, late: heard.packetsDiscarded ?? 0,
     concealed: (heard.concealedSamples ?? 0) - (heard.silentConcealedSamples ?? 0), samples: heard.totalSamplesReceived ?? 0,
     bytesReceived: heard.bytesReceived ?? 0, bytesSent: audio(report, "outbound-rtp").bytesSent ?? 0,
   };
@@ -321,7 +325,8 @@ function ratesOf(from, to) {
   const kbps = (bytes) => (ms > 0 ? Math.max((bytes * 8) / ms, 0) : 0);
   return {
     lossPercent: percent(lost, lost + to.received - from.received),
-    concealedPercent: percent(to.concealed - from.concealed, to.samples - from.samples),
+    // Where every packet has come in time, what the browser made up is the silence between EVA's sentences.
+    concealedPercent: lost || to.late > from.late ? percent(to.concealed - from.concealed, to.samples - from.samples) : 0,
     receivedKbps: kbps(to.bytesReceived - from.bytesReceived),
     sentKbps: kbps(to.bytesSent - from.bytesSent),
   };

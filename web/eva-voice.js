@@ -22,6 +22,8 @@ export { CLOCK_HZ, EvaError };
 
 /** A path that stumbles may find itself again; after so long a new one is looked for. */
 const SHAKY_MS = 1000;
+/** A far side that closes the call may look like a failed path at first: its goodbye is given so long to be read. */
+const FAILED_MS = 300;
 /** How long a lost call is tried to be brought back. */
 const GIVE_UP_MS = 60_000;
 /** Pauses between the tries; the last one repeats. */
@@ -509,18 +511,18 @@ export class EvaCall extends EventTarget {
     if (live.busy || this.#live !== live) return;
     clearTimeout(live.shaky);
     if (state === "connected") return this.#setState("connected");
-    if (state === "disconnected") {
-      this.#setState("shaky");
-      live.shaky = setTimeout(() => this.#bringBack(live, "media"), SHAKY_MS);
-    }
-    if (state === "failed" || state === "silent") this.#bringBack(live, "media");
+    if (state === "silent") return this.#bringBack(live, "media");
+    if (state !== "disconnected" && state !== "failed") return;
+    this.#setState("shaky");
+    live.shaky = setTimeout(() => this.#bringBack(live, "media"), state === "failed" ? FAILED_MS : SHAKY_MS);
   }
 
   /** The far side closed the call: EVA hung up, somebody ended it, or the gateway went away. @param {Live} live */
   async #parted(live) {
     if (live.busy || this.#live !== live) return;
     live.busy = true;
-    const meant = live.farewell || (this.#state === "connected" &&
+    clearTimeout(live.shaky);
+    const meant = live.farewell || (live.link?.isHeard &&
       await this.#gateway.goesOn(performance.now() - (live.link?.since ?? 0), live.abort.signal));
     if (this.#live !== live) return;
     live.busy = false;

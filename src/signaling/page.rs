@@ -36,6 +36,8 @@ const FILES: &[(&str, &[u8])] = web! {
     "style.css",
     "app.js",
     "captions.js",
+    "eva-call.js",
+    "eva-call-parts.js",
     "eva-gateway.js",
     "eva-link.js",
     "eva-sound.js",
