@@ -17,6 +17,8 @@ import { Waterfall } from "./waterfall.js";
 
 /** How often the network's figures are read. */
 const STATS_MS = 1000;
+/** How long the drawn mouth takes to a new shape, about. */
+const MOUTH_MS = 40;
 
 /** @template {HTMLElement} T @param {string} id @returns {T} */
 const $ = (id) => /** @type {T} */ (document.getElementById(id));
@@ -63,13 +65,8 @@ function show() {
   face.on = settings.showsFace;
   $("face").hidden = !settings.showsFace;
   settings.place(state !== "idle");
-  if (!since) rest();
+  if (!since) face.rest();
   document.title = state === "idle" ? "EVA-Voice" : `${texts.status[state]} – EVA-Voice`;
-}
-
-/** The face and the line without a call. */
-function rest() {
-  face.frame({ viseme: "sil", level: 0, turn: "away", time: performance.now() });
 }
 
 /** @param {string} code  a key of `texts.failure` @param {string} [more]  said by the gateway, or a time to wait */
@@ -182,7 +179,7 @@ function frame() {
   const ahead = captions.light((rtpStart) => call.playout(rtpStart));
   line.draw({ you: call.muted ? 0 : you, eva, ahead });
   const away = call.state !== "connected";
-  face.frame({ viseme: call.mouth(), level: eva, turn: away ? "away" : turn, time: performance.now() });
+  face.frame({ viseme: call.mouth(MOUTH_MS), level: eva, heard: you, turn: away ? "away" : turn });
   const time = elapsed();
   if ($("timer").textContent !== time) $("timer").textContent = time;
   requestAnimationFrame(frame);
@@ -298,8 +295,8 @@ $("transcript-kinds").addEventListener("click", (event) => {
 
 composer(call);
 key.value = keptKey.get();
+show();
 $("status").textContent = texts.status.checking;
-rest();
 meet();
 
 // For the console and for tests.

@@ -392,10 +392,16 @@ export class EvaCall extends EventTarget {
     return rtp === null ? null : ((rtp - rtpStart) | 0) - (this.#levels?.outputDelay() ?? 0) * CLOCK_HZ;
   }
 
-  /** The shape of EVA's mouth now: one of the 15 visemes of Oculus lip sync, `sil` when she is silent. */
-  mouth() {
+  /**
+   * The shape of EVA's mouth now: one of the 15 visemes of Oculus lip sync, `sil` when she is silent.
+   * @param {number} [aheadMs]  for a drawing that takes a while to get there: the shape it should have by then
+   */
+  mouth(aheadMs = 0) {
     if (!this.#speaking && (this.#levels?.eva() ?? 0) < HEARD) return "sil";
-    return this.#mouth.now((rtpStart) => this.playout(rtpStart));
+    return this.#mouth.now((rtpStart) => {
+      const position = this.playout(rtpStart);
+      return position === null ? null : position + (aheadMs * CLOCK_HZ) / 1000;
+    });
   }
 
   /**

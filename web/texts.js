@@ -78,7 +78,7 @@ const english = {
   ended: (/** @type {string} */ time) => `The call has ended after ${time}.`,
   endedByGateway: (/** @type {string} */ time) => `EVA has ended the call after ${time}.`,
   cut: "interrupted",
-  milliseconds: (/** @type {number} */ ms) => `${Math.round(ms)} ms`,
+  milliseconds: (/** @type {number} */ ms) => `${Math.round(ms).toLocaleString("en")} ms`,
   busyFor: (/** @type {number} */ seconds) => `Try again in ${seconds} s.`,
   failure: /** @type {Record<string, [string, string]>} */ ({
     insecure: ["This page has no microphone here.", "Browsers give the microphone only to pages opened over https, or on this machine as localhost. Open the gateway’s https address."],
@@ -179,7 +179,7 @@ const french = {
   ended: (time) => `L’appel a pris fin après ${time}.`,
   endedByGateway: (time) => `EVA a mis fin à l’appel après ${time}.`,
   cut: "interrompue",
-  milliseconds: (ms) => `${Math.round(ms)} ms`,
+  milliseconds: (ms) => `${Math.round(ms).toLocaleString("fr")} ms`,
   busyFor: (seconds) => `Réessayez dans ${seconds} s.`,
   failure: {
     insecure: ["Pas de microphone pour cette page.", "Les navigateurs ne le donnent qu’aux pages ouvertes en https, ou sur cette machine par localhost. Ouvrez l’adresse https de la passerelle."],

@@ -16,7 +16,8 @@ const LIGHT_MS = 150;
 
 let gateway, browser;
 before(async () => {
-  gateway = await startGateway();
+  // Without fillers the first sound is the reply's, however slow this machine is.
+  gateway = await startGateway("--no-fillers");
   browser = await launch({ microphone: microphoneFile("What is the capital of France?") });
 });
 after(async () => {
@@ -67,7 +68,7 @@ test("a spoken question is captioned, answered aloud, captioned word by word, an
   t.diagnostic(`first word lit ${Math.round(firstLit.at - sound.at)} ms after the first sound`);
   assert.ok(Math.abs(firstLit.at - sound.at) <= LIGHT_MS, `light and sound are ${Math.round(firstLit.at - sound.at)} ms apart`);
 
-  assert.match(await page.locator("#captions li.eva .who small").first().innerText(), /^\d+ ms$/);
+  assert.match(await page.locator("#captions li.eva .who small").first().innerText(), /^[\d,]+ ms$/);
   const figures = (await page.locator("#insights").innerText()).replace(/\n/g, " ");
   for (const part of ["pause", "words", "decision", "first token", "first phrase", "first sound", "wire"]) {
     assert.match(figures, new RegExp(`${part} \\d+`), `the figures name ${part}`);

@@ -148,7 +148,7 @@ test("the settings open, show the microphone's level, play a tone, and close wit
   await page.keyboard.press("Escape");
   assert.equal(await page.locator("#settings").isVisible(), false);
   assert.equal(await page.evaluate(() => document.activeElement.id), "open-settings");
-  assert.equal(await page.evaluate(() => window.eva.levels().microphone), 0, "the microphone is let go");
+  await page.waitForFunction(() => window.eva.levels().microphone === 0, undefined, { timeout: 2000 }); // it is let go
   assert.deepEqual(page.trouble, []);
   await page.context().close();
 });
