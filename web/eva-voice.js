@@ -359,7 +359,7 @@ export class EvaCall extends EventTarget {
   }
 
   /**
-   * Changes how EVA talks, from her next reply on. `configured` or `error` answers.
+   * Changes how EVA talks, from her next reply on; "" asks for the gateway's own choice. `configured` or `error` answers.
    * @param {{voice?: string, language?: string, persona?: string}} changes
    */
   configure({ voice, language, persona }) {
@@ -394,7 +394,7 @@ export class EvaCall extends EventTarget {
 
   /** The shape of EVA's mouth now: one of the 15 visemes of Oculus lip sync, `sil` when she is silent. */
   mouth() {
-    if (!this.#speaking && (this.#levels?.eva() ?? 0) < HEARD) return "sil";
+    if (this.#levels?.isRunning && !this.#speaking && this.#levels.eva() < HEARD) return "sil";
     return this.#mouth.now((rtpStart) => this.playout(rtpStart));
   }
 
@@ -474,7 +474,7 @@ export class EvaCall extends EventTarget {
     const track = live.microphone?.getAudioTracks()[0];
     try {
       await link.dial({
-        ...live.wishes,
+        ...Object.fromEntries(Object.entries(live.wishes).filter(([, wish]) => wish)),
         ...(this.#sessionId && { session_id: this.#sessionId }),
         ...(this.#pushToTalk && { push_to_talk: true }),
       }, signal);
@@ -540,6 +540,7 @@ export class EvaCall extends EventTarget {
    */
   async #bringBack(live, why) {
     if (live.busy || this.#live !== live) return;
+    if (live.farewell) return this.#finish(live, "gateway", null);
     live.busy = true;
     clearTimeout(live.shaky);
     const since = performance.now();
@@ -680,7 +681,9 @@ export class EvaCall extends EventTarget {
 
   #listenForSpeech() {
     const now = performance.now();
-    if ((this.#levels?.eva() ?? 0) >= HEARD) this.#heardAt = now;
+    // Where nothing is measured, what EVA says and what has sounded of it tell.
+    const heard = this.#levels?.isRunning ? this.#levels.eva() >= HEARD : this.mouth() !== "sil";
+    if (heard) this.#heardAt = now;
     const speaking = this.#heardAt > 0 && now - this.#heardAt < SILENT_AFTER_MS;
     if (speaking === this.#speaking) return;
     this.#speaking = speaking;
@@ -726,7 +729,7 @@ export class EvaCall extends EventTarget {
     this.#mouth.drop();
     this.#closeLevels();
     this.#heardAt = 0;
-    if (this.#speaking) this.#listenForSpeech();
+    if (this.#speaking) this.#tell("speaking", { speaking: (this.#speaking = false) });
     this.#setState("idle");
   }
 
