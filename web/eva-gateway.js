@@ -93,15 +93,16 @@ export class Gateway {
    * Sends an offer. What comes back may be anything.
    * @param {object} offer
    * @param {AbortSignal} signal
+   * @param {number} [limitMs]
    * @returns {Promise<any>}
    */
-  async offer(offer, signal) {
+  async offer(offer, signal, limitMs = ANSWER_TIMEOUT_MS) {
     const answer = await this.#fetch("offer", {
       method: "POST",
       headers: { "Content-Type": "application/json", ...this.#authorization() },
       body: JSON.stringify({ type: "offer", ...offer }),
       signal,
-    });
+    }, limitMs);
     if (!answer.ok) throw failureOf(answer);
     return answer.body;
   }
