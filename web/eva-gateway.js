@@ -7,6 +7,8 @@
 const ANSWER_TIMEOUT_MS = 15000;
 /** The same for questions that somebody waits for in mid-call. */
 const QUICK_TIMEOUT_MS = 3000;
+/** By then a gateway that closes has fewer calls. */
+const CLOSING_MS = 700;
 
 /**
  * @typedef {"insecure" | "unsupported" | "permission" | "no-microphone" | "microphone-busy" | "no-speaker"
@@ -23,7 +25,7 @@ const QUICK_TIMEOUT_MS = 3000;
  * @property {string} voice
  * @property {string} brain
  * @property {string} language    "en", "fr" or "auto"
- * @property {{name: string, language: string, speakers?: string[]}[]} [voices]  to choose from
+ * @property {{name: string, language: string, speakers: number}[]} [voices]  to choose from
  * @property {string[]} [languages]  those spoken here, of "en", "fr" and "auto"
  * @property {{name: string, title: Record<string, string>, description: Record<string, string>}[]} [personas]
  * @property {string} [persona]      the default one's name
@@ -91,15 +93,16 @@ export class Gateway {
    * Sends an offer. What comes back may be anything.
    * @param {object} offer
    * @param {AbortSignal} signal
+   * @param {number} [limitMs]
    * @returns {Promise<any>}
    */
-  async offer(offer, signal) {
+  async offer(offer, signal, limitMs = ANSWER_TIMEOUT_MS) {
     const answer = await this.#fetch("offer", {
       method: "POST",
       headers: { "Content-Type": "application/json", ...this.#authorization() },
       body: JSON.stringify({ type: "offer", ...offer }),
       signal,
-    });
+    }, limitMs);
     if (!answer.ok) throw failureOf(answer);
     return answer.body;
   }
@@ -119,12 +122,18 @@ export class Gateway {
    */
   async goesOn(ageMs, signal) {
     try {
-      const [ready, health] = await Promise.all(["ready", "health"].map((path) =>
-        this.#fetch(path, { signal }, QUICK_TIMEOUT_MS)));
-      if (!health.ok) return false;
-      const { calls, max_calls, uptime_s } = health.body;
-      const closing = !ready.ok && calls < max_calls;
-      return !closing && !(uptime_s + 2 < ageMs / 1000);
+      for (let look = 1; ; look += 1) {
+        const [ready, health] = await Promise.all(["ready", "health"].map((path) =>
+          this.#fetch(path, { signal }, QUICK_TIMEOUT_MS)));
+        if (!health.ok) return false;
+        const { calls, max_calls, uptime_s } = health.body;
+        if (uptime_s + 2 < ageMs / 1000) return false;
+        if (ready.ok) return true;
+        // It takes no calls: because all lines are taken, or because it closes and they are about to end.
+        if (calls < max_calls) return false;
+        if (look === 2) return true;
+        await new Promise((resolve) => setTimeout(resolve, CLOSING_MS));
+      }
     } catch {
       return false;
     }

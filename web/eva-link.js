@@ -11,7 +11,7 @@ export const CLOCK_HZ = 48000;
 
 /** How long the media may take to connect once the answer is there. */
 const MEDIA_TIMEOUT_MS = 12000;
-/** The same for a new path of a call that is there already: then a new call is the better way. */
+/** The same for a new path of a call that is there already, and for the answer about it: then a new call is better. */
 const RESTART_TIMEOUT_MS = 5000;
 /** Nothing at all arrived for so many samples, a second apart: the path is dead. Browsers ask each other more often. */
 const DEAD_AFTER_SAMPLES = 4;
@@ -127,7 +127,7 @@ export class Link {
     signal.throwIfAborted();
     if (servers.length) pc.setConfiguration({ ...pc.getConfiguration(), iceServers: servers });
     await pc.setLocalDescription(await pc.createOffer({ iceRestart: true }));
-    const answer = await this.#gateway.offer({ sdp: pc.localDescription?.sdp, pc_id: this.id }, signal);
+    const answer = await this.#gateway.offer({ sdp: pc.localDescription?.sdp, pc_id: this.id }, signal, RESTART_TIMEOUT_MS);
     signal.throwIfAborted();
     await this.#accept(answer);
     if (!(await this.lives(RESTART_TIMEOUT_MS, signal))) throw noMedia();

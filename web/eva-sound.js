@@ -34,6 +34,11 @@ export class Levels {
     this.resume();
   }
 
+  /** Whether anything is measured: without a click, or a loudspeaker, browsers may not begin. */
+  get isRunning() {
+    return this.#context.state === "running";
+  }
+
   resume() {
     if (this.#context.state === "suspended") this.#context.resume().catch(() => {});
   }
@@ -160,6 +165,7 @@ export function stop(stream) {
 /** Notes of the test tone, Hz and when they begin, s: a rising fourth, E5 and A5. */
 const TONE = [[659.3, 0], [880, 0.22]];
 const TONE_S = 1.1;
+const TONE_START_MS = 3000;
 
 /**
  * Sounds a short tone on a loudspeaker. Resolves when it has sounded.
@@ -172,7 +178,7 @@ export async function testTone(speakerId) {
     const out = context.createMediaStreamDestination();
     player.srcObject = out.stream;
     if (speakerId && canChooseSpeaker) await player.setSinkId(speakerId);
-    await Promise.all([context.resume(), player.play()]);
+    await inTime(Promise.all([context.resume(), player.play()]));
     for (const [pitch, after] of TONE) strike(context, out, pitch, context.currentTime + 0.08 + after);
     await new Promise((resolve) => setTimeout(resolve, (TONE_S + context.outputLatency + 0.1 || 1.3) * 1000));
   } catch (cause) {
@@ -181,6 +187,14 @@ export async function testTone(speakerId) {
     player.srcObject = null;
     context.close().catch(() => {});
   }
+}
+
+/** Browsers may wait for ever for a loudspeaker that is not there. @param {Promise<unknown>} started */
+function inTime(started) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error("The sound does not start.")), TONE_START_MS);
+    started.then(resolve, reject).finally(() => clearTimeout(timer));
+  });
 }
 
 /** A soft bell. @param {AudioContext} context @param {AudioNode} out @param {number} pitch @param {number} at  s */

@@ -20,8 +20,8 @@ import { canChooseSpeaker, devices, Levels, Mouth, openMicrophone, stop, testTon
 
 export { CLOCK_HZ, EvaError };
 
-/** A path that stumbles may find itself again; after so long a new one is looked for. */
-const SHAKY_MS = 1000;
+/** A path that stumbles may find itself again; browsers have waited for seconds before they say so. */
+const SHAKY_MS = 400;
 /** A far side that closes the call may look like a failed path at first: its goodbye is given so long to be read. */
 const FAILED_MS = 300;
 /** How long a lost call is tried to be brought back. */
@@ -242,7 +242,7 @@ export class EvaCall extends EventTarget {
       // Asked while the microphone opens: most calls wait for nothing.
       const servers = this.#gateway.iceServers(live.abort.signal);
       await this.#open(live);
-      await this.#dial(live, await servers);
+      await this.#dial(live, await servers, live.abort.signal);
       this.#follow(live);
       this.#setState("connected");
     } catch (error) {
@@ -359,7 +359,7 @@ export class EvaCall extends EventTarget {
   }
 
   /**
-   * Changes how EVA talks, from her next reply on. `configured` or `error` answers.
+   * Changes how EVA talks, from her next reply on; "" asks for the gateway's own choice. `configured` or `error` answers.
    * @param {{voice?: string, language?: string, persona?: string}} changes
    */
   configure({ voice, language, persona }) {
@@ -397,7 +397,7 @@ export class EvaCall extends EventTarget {
    * @param {number} [aheadMs]  for a drawing that takes a while to get there: the shape it should have by then
    */
   mouth(aheadMs = 0) {
-    if (!this.#speaking && (this.#levels?.eva() ?? 0) < HEARD) return "sil";
+    if (this.#levels?.isRunning && !this.#speaking && this.#levels.eva() < HEARD) return "sil";
     return this.#mouth.now((rtpStart) => {
       const position = this.playout(rtpStart);
       return position === null ? null : position + (aheadMs * CLOCK_HZ) / 1000;
@@ -465,9 +465,11 @@ export class EvaCall extends EventTarget {
     this.#tell("devices"); // permission is there now, so devices have names
   }
 
-  /** Makes a connection, and a call in the same conversation. @param {Live} live @param {RTCIceServer[]} servers */
-  async #dial(live, servers) {
-    const { signal } = live.abort;
+  /**
+   * Makes a connection, and a call in the same conversation.
+   * @param {Live} live @param {RTCIceServer[]} servers @param {AbortSignal} signal
+   */
+  async #dial(live, servers, signal) {
     signal.throwIfAborted();
     /** @type {Link} */
     const link = new Link(this.#gateway, servers, live.microphone, {
@@ -480,7 +482,7 @@ export class EvaCall extends EventTarget {
     const track = live.microphone?.getAudioTracks()[0];
     try {
       await link.dial({
-        ...live.wishes,
+        ...Object.fromEntries(Object.entries(live.wishes).filter(([, wish]) => wish)),
         ...(this.#sessionId && { session_id: this.#sessionId }),
         ...(this.#pushToTalk && { push_to_talk: true }),
       }, signal);
@@ -546,6 +548,7 @@ export class EvaCall extends EventTarget {
    */
   async #bringBack(live, why) {
     if (live.busy || this.#live !== live) return;
+    if (live.farewell) return this.#finish(live, "gateway", null);
     live.busy = true;
     clearTimeout(live.shaky);
     const since = performance.now();
@@ -559,44 +562,43 @@ export class EvaCall extends EventTarget {
       if (how === "session") live.unsaid.forEach((text) => this.#send({ type: "eva.say", text }));
     } catch (error) {
       if (this.#live !== live) return; // hung up meanwhile
-      const known = error instanceof EvaError && isFinal(error);
-      this.#finish(live, "lost", known ? error : new EvaError("lost", "The connection was lost.", { cause: error }));
+      const final = error instanceof EvaError && isFinal(error);
+      this.#finish(live, "lost", final ? error : new EvaError("lost", "The connection was lost.", { cause: error }));
     }
   }
 
   /** @param {Live} live @param {number} deadline @returns {Promise<"ice" | "session">} */
   async #again(live, deadline) {
-    const { signal } = live.abort;
+    const hungUp = live.abort.signal;
     for (let attempt = 0; ; attempt += 1) {
-      /** @type {unknown} */
-      let trouble;
-      try {
-        if (await this.#newPath(live)) return "ice";
-        await this.#newCall(live);
-        return "session";
-      } catch (error) {
-        signal.throwIfAborted();
-        trouble = error;
-      }
-      if (trouble instanceof EvaError && this.#withdraw(live, trouble)) continue;
-      const asked = trouble instanceof EvaError ? (trouble.retryAfter ?? 0) * 1000 : 0;
-      const wait = Math.max(PAUSES_MS[Math.min(attempt, PAUSES_MS.length - 1)], asked);
-      if ((trouble instanceof EvaError && isFinal(trouble)) || performance.now() + wait > deadline) throw trouble;
+      // A network that comes while something is tried on the one before ends the try, and begins the next.
       const online = new AbortController();
       addEventListener("online", () => online.abort(), { signal: online.signal });
-      await pause(wait, signal, online.signal);
-      online.abort();
+      try {
+        const signal = AbortSignal.any([hungUp, online.signal]);
+        if (await this.#newPath(live, signal)) return "ice";
+        await this.#newCall(live, signal);
+        return "session";
+      } catch (trouble) {
+        hungUp.throwIfAborted();
+        const error = trouble instanceof EvaError ? trouble : new EvaError("lost", String(trouble), { cause: trouble });
+        if (this.#withdraw(live, error)) continue;
+        const wait = Math.max(PAUSES_MS[Math.min(attempt, PAUSES_MS.length - 1)], (error.retryAfter ?? 0) * 1000);
+        if (isFinal(error) || performance.now() + wait > deadline) throw error;
+        await pause(wait, hungUp, online.signal);
+      } finally {
+        online.abort();
+      }
     }
   }
 
   /**
    * Restarts ICE, if the connection is worth it.
-   * @param {Live} live
+   * @param {Live} live @param {AbortSignal} signal
    * @returns {Promise<boolean>} false: only a new call helps
    * @throws {EvaError} if the gateway is out of reach, and nothing arrives from it either
    */
-  async #newPath(live) {
-    const { signal } = live.abort;
+  async #newPath(live, signal) {
     const link = live.link;
     if (!link?.isOpen) return false;
     try {
@@ -612,12 +614,12 @@ export class EvaCall extends EventTarget {
     }
   }
 
-  /** @param {Live} live */
-  async #newCall(live) {
+  /** @param {Live} live @param {AbortSignal} signal */
+  async #newCall(live, signal) {
     live.link?.close();
     this.#mouth.drop();
     live.asked = {};
-    await this.#dial(live, await this.#gateway.iceServers(live.abort.signal));
+    await this.#dial(live, await this.#gateway.iceServers(signal), signal);
   }
 
   /** Does without a wish that the gateway does not grant any more. @param {Live} live @param {EvaError} error */
@@ -686,7 +688,9 @@ export class EvaCall extends EventTarget {
 
   #listenForSpeech() {
     const now = performance.now();
-    if ((this.#levels?.eva() ?? 0) >= HEARD) this.#heardAt = now;
+    // Where nothing is measured, what EVA says and what has sounded of it tell.
+    const heard = this.#levels?.isRunning ? this.#levels.eva() >= HEARD : this.mouth() !== "sil";
+    if (heard) this.#heardAt = now;
     const speaking = this.#heardAt > 0 && now - this.#heardAt < SILENT_AFTER_MS;
     if (speaking === this.#speaking) return;
     this.#speaking = speaking;
@@ -732,7 +736,7 @@ export class EvaCall extends EventTarget {
     this.#mouth.drop();
     this.#closeLevels();
     this.#heardAt = 0;
-    if (this.#speaking) this.#listenForSpeech();
+    if (this.#speaking) this.#tell("speaking", { speaking: (this.#speaking = false) });
     this.#setState("idle");
   }
 

@@ -84,34 +84,33 @@ async function bench(options) {
   const page = await open(browser, "about:blank");
   // What the library opens and sends can be looked at.
   await page.addInitScript(() => {
-    const own = { connections: [], streams: [], contexts: [], sent: [] };
-    window.own = own;
+    window.own = { connections: [], streams: [], contexts: [], sent: [] };
     const RTC = window.RTCPeerConnection;
     window.RTCPeerConnection = class extends RTC {
       constructor(...args) {
         super(...args);
-        own.connections.push(this);
+        window.own.connections.push(this);
       }
     };
     const Context = window.AudioContext;
     window.AudioContext = class extends Context {
       constructor(...args) {
         super(...args);
-        own.contexts.push(this);
+        window.own.contexts.push(this);
       }
     };
     const send = RTCDataChannel.prototype.send;
     RTCDataChannel.prototype.send = function (text) {
-      own.sent.push(JSON.parse(text));
+      window.own.sent.push(JSON.parse(text));
       return send.call(this, text);
     };
     const { mediaDevices } = navigator;
     const getUserMedia = mediaDevices.getUserMedia.bind(mediaDevices);
-    own.missing = false;
+    window.own.missing = false;
     mediaDevices.getUserMedia = async (wish) => {
-      if (own.missing) throw new DOMException("Requested device not found", "NotFoundError");
+      if (window.own.missing) throw new DOMException("Requested device not found", "NotFoundError");
       const stream = await getUserMedia(wish);
-      own.streams.push(stream);
+      window.own.streams.push(stream);
       return stream;
     };
   });
@@ -127,9 +126,9 @@ async function bench(options) {
     window.first = (kind, fields = {}, after = 0) => window.told.slice(after).find((event) => event.kind === kind && Object.entries(fields).every(([key, value]) => event[key] === value));
     /** What is still open once a call is over. */
     window.left = () => ({
-      connections: own.connections.filter(({ signalingState }) => signalingState !== "closed").length,
-      tracks: own.streams.flatMap((stream) => stream.getTracks()).filter(({ readyState }) => readyState === "live").length,
-      contexts: own.contexts.filter(({ state }) => state !== "closed").length,
+      connections: window.own.connections.filter(({ signalingState }) => signalingState !== "closed").length,
+      tracks: window.own.streams.flatMap((stream) => stream.getTracks()).filter(({ readyState }) => readyState === "live").length,
+      contexts: window.own.contexts.filter(({ state }) => state !== "closed").length,
     });
   });
   if (options) await page.evaluate((options) => window.eva.connect(options), options);
@@ -157,15 +156,15 @@ async function over(page) {
 test("when the network changes the same call goes on over a new path, and EVA is heard on it", async (t) => {
   const page = await bench({});
   const before = await page.evaluate(async () => {
-    const ids = [...(await own.connections[0].getStats()).values()].filter(({ type }) => type === "transport").map(({ selectedCandidatePairId }) => selectedCandidatePairId);
-    return { id: window.eva.id, session: window.eva.sessionId, pair: ids[0], name: /ice-ufrag:(\S+)/.exec(own.connections[0].localDescription.sdp)[1] };
+    const ids = [...(await window.own.connections[0].getStats()).values()].filter(({ type }) => type === "transport").map(({ selectedCandidatePairId }) => selectedCandidatePairId);
+    return { id: window.eva.id, session: window.eva.sessionId, pair: ids[0], name: /ice-ufrag:(\S+)/.exec(window.own.connections[0].localDescription.sdp)[1] };
   });
   await page.evaluate(() => window.dispatchEvent(new Event("online")));
   await told(page, "reconnecting", { why: "network" });
   await told(page, "resumed", { how: "ice" });
   const after = await page.evaluate(() => ({
-    id: window.eva.id, state: window.eva.state, connections: own.connections.length, ms: window.first("resumed").ms,
-    name: /ice-ufrag:(\S+)/.exec(own.connections[0].localDescription.sdp)[1],
+    id: window.eva.id, state: window.eva.state, connections: window.own.connections.length, ms: window.first("resumed").ms,
+    name: /ice-ufrag:(\S+)/.exec(window.own.connections[0].localDescription.sdp)[1],
   }));
   t.diagnostic(`a new path after ${after.ms} ms`);
   assert.equal(after.id, before.id);
@@ -183,6 +182,25 @@ test("when the network changes the same call goes on over a new path, and EVA is
   assert.equal(stats.codec, "Opus 48 kHz");
   assert.equal(stats.transport, "udp");
   assert.ok(stats.lossPercent < 5 && stats.roundTripMs !== null);
+  await over(page);
+});
+
+test("a path on which nothing arrives any more is left before the browser gives it up", async (t) => {
+  const page = await bench({});
+  const id = await page.evaluate(() => window.eva.id);
+  await page.evaluate(async () => {
+    const [pc] = window.own.connections;
+    const look = pc.getStats.bind(pc);
+    const still = await look();
+    pc.getStats = () => Promise.resolve(still);
+    window.from = performance.now();
+    window.eva.addEventListener("reconnecting", () => (pc.getStats = look));
+  });
+  await told(page, "resumed", { how: "ice" });
+  const noticed = await page.evaluate(() => window.first("reconnecting", { why: "media" }).at - window.from);
+  t.diagnostic(`noticed after ${Math.round(noticed)} ms`);
+  assert.ok(noticed < 7000);
+  assert.equal(await page.evaluate(() => window.eva.id), id);
   await over(page);
 });
 
@@ -208,12 +226,21 @@ test("the mouth follows EVA's voice, and is closed when she is silent", async (t
 
 test("push-to-talk opens the microphone while the button is held, and a little longer", async () => {
   const page = await bench({ pushToTalk: true });
-  const open = () => page.evaluate(() => own.streams.at(-1).getAudioTracks()[0].enabled);
+  // The question is asked with the button down, and answered when it is up.
+  await page.evaluate(() => window.eva.press());
+  await page.waitForFunction(() => window.eva.levels().microphone > 0.3);
+  await page.waitForTimeout(2000);
+  assert.equal(await page.evaluate(() => window.first("final")), undefined);
+  await page.evaluate(() => window.eva.release());
+  await page.waitForFunction(() => /capital/i.test(window.first("final")?.text));
+  await page.waitForTimeout(300);
+  await page.evaluate(() => (window.own.sent.length = 0));
+  const open = () => page.evaluate(() => window.own.streams.at(-1).getAudioTracks()[0].enabled);
   assert.equal(await open(), false);
   await page.evaluate(() => window.eva.press());
   assert.equal(await open(), true);
   const closed = await page.evaluate(async () => {
-    const track = own.streams.at(-1).getAudioTracks()[0];
+    const track = window.own.streams.at(-1).getAudioTracks()[0];
     window.eva.release();
     const from = performance.now();
     const atOnce = track.enabled;
@@ -229,7 +256,7 @@ test("push-to-talk opens the microphone while the button is held, and a little l
     window.eva.configure({ language: "en" });
   });
   assert.equal(await open(), true);
-  assert.deepEqual(await page.evaluate(() => own.sent), [
+  assert.deepEqual(await page.evaluate(() => window.own.sent), [
     { type: "eva.press" }, { type: "eva.release" }, { type: "eva.push_to_talk", on: false },
     { type: "eva.say", text: "Tell me." }, { type: "eva.configure", language: "en" },
   ]);
@@ -238,25 +265,55 @@ test("push-to-talk opens the microphone while the button is held, and a little l
   await over(page);
 });
 
+test("what is typed is answered, also over a new path; what the gateway refuses changes nothing", async () => {
+  const page = await bench({ pushToTalk: true });
+  assert.equal(await page.evaluate(() => window.eva.say("  ")), false);
+  await page.evaluate(() => window.eva.say(" What is the capital of France? "));
+  await told(page, "final", { text: "What is the capital of France?", typed: true });
+  await told(page, "words", { text: "The capital of France is Paris." });
+  await page.evaluate(() => window.eva.configure({ voice: "nobody", language: "en" }));
+  await told(page, "error", { code: "bad_voice" });
+  await page.evaluate(() => window.eva.configure({ language: "en" }));
+  await told(page, "configured", { language: "en", push_to_talk: true });
+
+  // The gateway has lost the call: what is typed meanwhile is said in the next one.
+  await page.route("**/offer", async (route) => {
+    const { pc_id } = route.request().postDataJSON();
+    if (pc_id) await fetch(new URL(`calls/${pc_id}`, gateway.base), { method: "DELETE" });
+    else await page.evaluate(() => window.eva.say("Tell me a story."));
+    await route.continue();
+  });
+  await page.evaluate(() => window.dispatchEvent(new Event("online")));
+  await told(page, "resumed", { how: "session" });
+  await told(page, "final", { text: "Tell me a story.", typed: true });
+  await page.waitForFunction(() => window.told.some(({ kind, text }) => kind === "words" && /^Once upon/.test(text)));
+  // The button silences her, and typing too.
+  await told(page, "speaking", { speaking: true });
+  await page.evaluate(() => window.eva.press());
+  await page.waitForFunction(() => window.eva.levels().eva === 0);
+  await page.evaluate(() => window.eva.release());
+  await over(page);
+});
+
 test("a microphone that goes away in mid-call is replaced, and where there is none the next one is taken", async () => {
   const page = await bench({});
   const unplug = () => page.evaluate(() => {
-    const track = own.streams.at(-1).getAudioTracks()[0];
+    const track = window.own.streams.at(-1).getAudioTracks()[0];
     track.stop();
     track.dispatchEvent(new Event("ended"));
   });
   await unplug();
   await told(page, "microphone", { lost: true });
-  assert.equal(await page.evaluate(() => own.streams.length), 2);
+  assert.equal(await page.evaluate(() => window.own.streams.length), 2);
   let from = await bytes(page);
   await page.waitForFunction(async (than) => (await window.eva.stats()).bytesSent > than + 500, from.bytesSent);
 
-  await page.evaluate(() => (own.missing = true));
+  await page.evaluate(() => (window.own.missing = true));
   await unplug();
   await told(page, "error", { code: "no-microphone" });
   assert.equal(await page.evaluate(() => window.eva.state), "connected");
   await page.evaluate(() => {
-    own.missing = false;
+    window.own.missing = false;
     window.told.length = 0;
     navigator.mediaDevices.dispatchEvent(new Event("devicechange"));
   });
@@ -281,7 +338,7 @@ test("devices are chosen before a call and in it; a preview shows the level and 
   await page.evaluate((id) => window.eva.preview(id), microphone);
   assert.deepEqual(await page.evaluate(() => window.left()), { connections: 0, tracks: 1, contexts: 1 });
   await page.evaluate(([microphoneId, speakerId]) => window.eva.connect({ microphoneId, speakerId }), [microphone, speaker]);
-  assert.equal(await page.evaluate(() => own.streams.length), 2, "the preview became the call's microphone");
+  assert.equal(await page.evaluate(() => window.own.streams.length), 2, "the preview became the call's microphone");
   await page.evaluate((id) => window.eva.setSpeaker(id), speakers[1]);
   await assert.rejects(page.evaluate(() => window.eva.setSpeaker("nowhere")), /loudspeaker/);
   await page.evaluate((id) => window.eva.setMicrophone(id), microphones[0]);
@@ -360,8 +417,8 @@ test("hanging up while the call is brought back ends it", { skip: !ownGateway &&
   // Out of reach in every way but the sound's: first the pages go, then the path.
   await page.route("**/offer", (route) => route.abort());
   await page.evaluate(() => {
-    own.connections[0].dispatchEvent(new Event("connectionstatechange"));
-    own.connections[0].getStats = async () => new Map(); // nothing arrives
+    window.own.connections[0].dispatchEvent(new Event("connectionstatechange"));
+    window.own.connections[0].getStats = async () => new Map(); // nothing arrives
     window.dispatchEvent(new Event("online"));
   });
   await told(page, "reconnecting", { why: "network" });
