@@ -125,7 +125,11 @@ async fn serve(service: &Service, name: &str, asked: &HeaderMap) -> Response {
         let hash = hash(&content);
         // Weak: it is compressed on its way, or not.
         let tag = format!("W/\"{hash}\"");
-        return if has(asked, &hash) { unchanged(&tag) } else { dressed(name, &tag, content) };
+        return if has(asked, &hash) {
+            unchanged(name, &tag)
+        } else {
+            dressed(name, &tag, content)
+        };
     }
     let Some(page) = PAGES.iter().find(|page| page.name == name) else {
         let message = "There is no such page. The call page is at /.";
@@ -134,7 +138,7 @@ async fn serve(service: &Service, name: &str, asked: &HeaderMap) -> Response {
     let takes_gzip = takes_gzip(asked);
     let tag = format!("\"{}{}\"", page.hash, if takes_gzip { PACKED } else { "" });
     let mut response = if has(asked, &page.hash) {
-        unchanged(&tag)
+        unchanged(name, &tag)
     } else if takes_gzip {
         let mut response = dressed(name, &tag, page.packed.as_slice());
         response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
@@ -203,24 +207,23 @@ fn kind_of(name: &str) -> &'static str {
     }
 }
 
-fn unchanged(tag: &str) -> Response {
-    let headers = [(header::ETAG, tag), (header::CACHE_CONTROL, "no-cache")];
-    (StatusCode::NOT_MODIFIED, headers).into_response()
+/// The word that the browser has the file. What it keeps takes these headers on, the policy too.
+fn unchanged(name: &str, tag: &str) -> Response {
+    let mut response = dressed(name, tag, ());
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    response
 }
 
 fn dressed(name: &str, tag: &str, content: impl IntoResponse) -> Response {
-    (
-        [
-            (header::CONTENT_TYPE, kind_of(name)),
-            (header::CACHE_CONTROL, "no-cache"),
-            (header::ETAG, tag),
-            (header::CONTENT_SECURITY_POLICY, SECURITY_POLICY),
-            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-            (header::REFERRER_POLICY, "no-referrer"),
-        ],
-        content,
-    )
-        .into_response()
+    let headers = [
+        (header::CONTENT_TYPE, kind_of(name)),
+        (header::CACHE_CONTROL, "no-cache"),
+        (header::ETAG, tag),
+        (header::CONTENT_SECURITY_POLICY, SECURITY_POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ];
+    (headers, content).into_response()
 }
 
 #[cfg(test)]
@@ -242,6 +245,14 @@ mod tests {
             assert!(!has(&asked(header::IF_NONE_MATCH, value), "ab"), "{value}");
         }
         assert!(!has(&HeaderMap::new(), "ab"));
+    }
+
+    #[test]
+    fn what_is_unchanged_keeps_its_policy() {
+        let response = unchanged("index.html", "\"ab\"");
+        assert_eq!(response.status(), StatusCode::NOT_MODIFIED);
+        assert_eq!(response.headers()[header::CONTENT_SECURITY_POLICY], SECURITY_POLICY);
+        assert_eq!(response.headers()[header::ETAG], "\"ab\"");
     }
 
     #[test]

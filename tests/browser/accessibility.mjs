@@ -37,11 +37,12 @@ export async function nothingLost(page, state) {
   await settled(page);
   const lost = await page.evaluate(() => {
     const found = [];
-    const name = (node) => `${node.localName}${node.id ? `#${node.id}` : ""} "${(node.textContent || node.value || "").trim().slice(0, 40)}"`;
+    const shown = document.querySelector("dialog:modal") ?? document.body; // what is behind a dialog waits
+    const name = (node) => `${node.localName}${node.id ? `#${node.id}` : ""} "${(node.textContent || node.value || "").trim().replace(/\s+/g, " ").slice(0, 40)}"`;
     const wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
     if (wide > 0) found.push(`the page is ${wide} px wider than the window`);
     const own = (node) => [...node.childNodes].some((child) => child.nodeType === Node.TEXT_NODE && child.data.trim());
-    for (const node of document.body.querySelectorAll("*")) {
+    for (const node of shown.querySelectorAll("*")) {
       if (node.closest(".unseen, [aria-hidden=true], svg") || !node.checkVisibility({ visibilityProperty: true, opacityProperty: true })) continue;
       if (!own(node) && !node.matches("button, input, select, textarea, canvas")) continue;
       const box = node.getBoundingClientRect();
@@ -64,7 +65,7 @@ export async function nothingLost(page, state) {
       }
     }
     // Beyond the top or the left edge nobody can scroll.
-    for (const node of document.querySelectorAll("button, input, select, textarea, a[href], summary")) {
+    for (const node of shown.querySelectorAll("button, input, select, textarea, a[href], summary")) {
       if (node.closest(".unseen, .skip") || !node.checkVisibility({ visibilityProperty: true })) continue;
       node.scrollIntoView({ block: "nearest" });
       const box = node.getBoundingClientRect();
@@ -86,10 +87,12 @@ export async function nothingLost(page, state) {
  */
 export async function tabThrough(page, state) {
   await page.evaluate(() => {
-    document.activeElement?.blur();
-    getSelection()?.removeAllRanges();
     document.querySelectorAll("[data-reached]").forEach((node) => delete node.dataset.reached);
-    scrollTo(0, 0);
+    // Tab goes on from where the focus was last, even if that is no more there: here, from the top.
+    const top = Object.assign(document.createElement("span"), { tabIndex: -1 });
+    (document.querySelector("dialog:modal") ?? document.body).prepend(top);
+    top.focus();
+    top.remove();
   });
   const order = [];
   for (;;) {
@@ -117,9 +120,10 @@ export async function tabThrough(page, state) {
   }
   const missed = await page.evaluate(() => {
     const stops = "a[href], button, input, select, textarea, summary, audio[controls], [tabindex]:not([tabindex='-1'])";
-    return [...document.querySelectorAll(stops)].filter((node) => {
+    // Behind a modal dialog there is nothing to reach.
+    return [...(document.querySelector("dialog:modal") ?? document).querySelectorAll(stops)].filter((node) => {
       if (node.dataset.reached || node.disabled || node.closest("[inert]") || !node.checkVisibility({ visibilityProperty: true })) return false;
-      // Of a group of radio buttons, the keyboard reaches one by Tab and the others by arrows; of tabs and toolbars likewise.
+      // Of a group of radio buttons, the keyboard reaches one by Tab and the others by arrows.
       if (node.type === "radio") return ![...document.getElementsByName(node.name)].some((other) => other.dataset.reached);
       return true;
     }).map((node) => `${node.localName}#${node.id} ${node.textContent.trim().slice(0, 40)}`);

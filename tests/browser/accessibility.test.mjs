@@ -106,6 +106,60 @@ test("the operator's page: the same", { skip: !existsSync(admin) && "there is no
   await page.context().close();
 });
 
+const focused = (page) => page.evaluate(() => document.activeElement?.id);
+
+test("the settings, open: the same, and Escape closes them and gives the focus back", async () => {
+  for (const locale of ["en-US", "fr-FR"]) {
+    const page = await atRest({ locale });
+    const settings = page.locator("#settings");
+    const open = async () => {
+      await page.locator("#open-settings").focus();
+      await page.keyboard.press("Enter");
+      await settings.waitFor();
+    };
+    await open();
+    await inEachLook(page, (look) => sound(`settings, ${locale}`)(page, look));
+    assert.ok((await tabThrough(page, "settings")).includes("microphone"));
+    await page.keyboard.press("Escape");
+    await settings.waitFor({ state: "hidden" });
+    assert.equal(await focused(page), "open-settings");
+    if (locale === "en-US") {
+      await page.locator("#call").click();
+      await page.waitForFunction(() => window.eva.state === "connected");
+      await open();
+      await inEachLook(page, (look) => sound("settings in a call")(page, look), LOOKS.slice(0, 5));
+      assert.ok((await tabThrough(page, "settings in a call")).includes("voice"));
+      await page.keyboard.press("Escape");
+      assert.equal(await page.evaluate(() => window.eva.state), "connected", "Escape closes the settings, not the call");
+    }
+    assert.deepEqual(page.trouble, []);
+    await page.context().close();
+    await untilFree(gateway.base, 2000);
+  }
+});
+
+test("the figures and the transcript, open: the same, and Escape closes the menu", async () => {
+  const page = await atRest({ viewport: { width: 390, height: 844 } });
+  await call(page);
+  await page.evaluate(() => window.eva.handle(JSON.stringify({ type: "eva.final", turn_id: 1, text: "What is the capital of France?" })));
+  const button = page.locator("#open-insights");
+  if ((await button.getAttribute("aria-expanded")) === "false") await button.click();
+  await page.locator("#insights").waitFor();
+  await inEachLook(page, (look) => sound("with the figures")(page, look));
+  await page.locator("#transcript").focus();
+  await page.keyboard.press("Enter");
+  await page.locator("#transcript-kinds").waitFor();
+  await inEachLook(page, (look) => axe(page, `the transcript's menu, ${look}`), LOOKS.slice(0, 5));
+  await page.keyboard.press("Tab");
+  assert.equal(await page.evaluate(() => document.activeElement?.closest("#transcript-kinds") !== null), true, "the menu comes next");
+  await page.keyboard.press("Escape");
+  await page.locator("#transcript-kinds").waitFor({ state: "hidden" });
+  assert.equal(await focused(page), "transcript");
+  assert.deepEqual(page.trouble, []);
+  await page.context().close();
+  await untilFree(gateway.base, 2000);
+});
+
 test("the keyboard reaches everything that is visible, and its focus is always seen", async (t) => {
   for (const [look, viewport] of [["desktop", { width: 1280, height: 800 }], ["phone", { width: 390, height: 844 }]]) {
     const page = await atRest({ viewport });
@@ -113,10 +167,10 @@ test("the keyboard reaches everything that is visible, and its focus is always s
     await call(page);
     const order = await tabThrough(page, `${look}, in a call`);
     t.diagnostic(`${look}, in a call: ${order.join(", ")}`);
-    assert.ok(order.includes("mute") && order.includes("call") && order.includes("captions"), `${order}`);
+    for (const id of ["mute", "call", "captions", "say"]) assert.ok(order.includes(id), `${id} is not among ${order}`);
     assert.deepEqual(page.trouble, []);
     await page.context().close();
-    await untilFree(gateway.base, 1000);
+    await untilFree(gateway.base, 2000);
   }
   const page = await atRest({}, "api");
   await page.locator(".group").first().waitFor();
@@ -139,10 +193,10 @@ test("text twice as large, and a window magnified four times, lose nothing", asy
     await page.setViewportSize({ width: 1280, height: 800 });
   }
   await page.context().close();
-  await untilFree(gateway.base, 1000);
+  await untilFree(gateway.base, 2000);
 });
 
-test("the page says which language it is in, and its title says what goes on", async () => {
+test("the page says which language it is in, also once another is chosen, and its title says what goes on", async () => {
   for (const [locale, language, rest] of [["en-GB", "en", /EVA-Voice/], ["fr-CA", "fr", /EVA-Voice/], ["de-DE", "en", /EVA-Voice/]]) {
     const page = await atRest({ locale });
     assert.equal(await page.locator("html").getAttribute("lang"), language);
@@ -156,6 +210,12 @@ test("the page says which language it is in, and its title says what goes on", a
     await page.locator("#call").click();
     await page.waitForFunction((title) => document.title === title, before);
     await page.context().close();
-    await untilFree(gateway.base, 1000);
+    await untilFree(gateway.base, 2000);
   }
+  const page = await atRest();
+  await page.locator("#open-settings").click();
+  await page.locator("#page-language").selectOption("fr");
+  await page.locator("html[lang=fr]").waitFor({ state: "attached" });
+  await page.getByRole("button", { name: "Appeler" }).waitFor();
+  await page.context().close();
 });
