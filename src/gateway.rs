@@ -4,6 +4,7 @@
 //! engines, the media endpoint and the table of calls; holds no state of a call beyond its handle.
 
 mod connections;
+mod operator;
 mod protocol;
 
 pub use connections::Playing;
@@ -22,6 +23,7 @@ use crate::chat::{Chat, ChatSettings};
 use crate::ids::{CallId, SessionId};
 use crate::language::Language;
 use crate::observability::Metrics;
+use crate::observability::live::{Board, CallAbout, CallCarrier, CallProtocol};
 use crate::realtime::{self, Session};
 use crate::rtc::{Flow, LegHandle, RtcConfig, RtcEndpoint, RtcError};
 use crate::speaking::clips::Clips;
@@ -154,6 +156,8 @@ pub struct Gateway {
     calls: Arc<DashMap<CallId, CancellationToken>>,
     /// What can be asked of the calls' connections.
     legs: Arc<DashMap<CallId, LegHandle>>,
+    /// What the calls are doing.
+    board: Arc<Board>,
     tasks: TaskTracker,
     closing: AtomicBool,
     started: Instant,
@@ -177,6 +181,7 @@ impl Gateway {
             config,
             calls: Arc::default(),
             legs: Arc::default(),
+            board: Arc::default(),
             tasks: TaskTracker::new(),
             closing: AtomicBool::new(false),
             started: Instant::now(),
@@ -233,7 +238,23 @@ impl Gateway {
         {
             self.legs.insert(id, handle);
         }
-        let setup = Setup { leg, engines, settings, realtime };
+        let about = CallAbout {
+            carrier: match &leg {
+                Leg::Web(_) => CallCarrier::WebRtc,
+                Leg::Socket(_) => CallCarrier::WebSocket,
+            },
+            protocol: match &realtime {
+                Some(_) => CallProtocol::Realtime,
+                None => CallProtocol::Eva,
+            },
+            language: settings.language.code(),
+            voice: engines.voice.name(),
+            persona: None,
+            continued: settings.memory.as_ref().is_some_and(|memory| !memory.turns.is_empty()),
+            recorded: settings.recordings.is_some(),
+        };
+        let live = self.board.post(id, about);
+        let setup = Setup { leg, engines, settings, realtime, live };
         self.tasks.spawn(async move {
             call::run(id, setup, place.ended.clone()).await;
             drop((ticket, place));
@@ -307,7 +328,8 @@ impl Gateway {
         let id = CallId::random();
         let ended = CancellationToken::new();
         self.calls.insert(id, ended.clone());
-        let place = Place { id, ended, calls: self.calls.clone(), legs: self.legs.clone() };
+        let (calls, legs) = (self.calls.clone(), self.legs.clone());
+        let place = Place { id, ended, calls, legs, board: self.board.clone() };
         if self.calls.len() > self.config.max_calls {
             Metrics::call_refused("busy");
             return Err(Refusal::Busy { retry_after_s: 5 });
@@ -417,10 +439,12 @@ struct Place {
     ended: CancellationToken,
     calls: Arc<DashMap<CallId, CancellationToken>>,
     legs: Arc<DashMap<CallId, LegHandle>>,
+    board: Arc<Board>,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
+        self.board.remove(self.id);
         self.legs.remove(&self.id);
         self.calls.remove(&self.id);
         Metrics::call_ended(self.calls.len());

@@ -28,7 +28,7 @@
 //! a call: text conversations, speech of a text, words of a recording. [`inference`] runs the
 //! models, each on a thread of its own, the most urgent work first. [`models`] fetches and verifies
 //! their files, [`engines`] starts and warms them, [`voices`] are loaded when first asked for.
-//! [`storage`] keeps conversations beyond their call, if the owner wants it. [`realtime`] is OpenAI's
+//! [`storage`] keeps conversations beyond their call, [`recordings`] their sound, if the owner wants it. [`realtime`] is OpenAI's
 //! protocol as a pure session that a call drives; [`admission`] counts who calls, [`outbound`] keeps
 //! the gateway's own requests away from private addresses.
 //! [`observability`] keeps one latency record a turn. [`headless`] is a caller without a browser,
@@ -63,6 +63,7 @@ pub mod observability;
 pub mod outbound;
 pub mod private;
 pub mod realtime;
+pub mod recordings;
 pub mod rtc;
 pub mod signaling;
 pub mod speaking;

@@ -8,10 +8,12 @@ use super::client::{Event, Viseme, Word};
 use super::conversation::Conversation;
 use super::ears::{COMMITTED, Ears, Heard as Hears};
 use super::line::Line;
+use super::live::Live;
 use super::memory::Memory;
 use super::playout::{Heard, Note, Playout};
 use super::realtime::{self, Wishes};
 use super::recorder::Recorder;
+use super::recording::Recording;
 use super::reply::{Made, ReplyMaker, Sentence};
 use super::{CallSettings, Clock, Engines, Leg};
 use crate::audio::opus::EncoderConfig;
@@ -21,6 +23,7 @@ use crate::audio::{SLOT_MS, SLOT_SAMPLES};
 use crate::ids::{CallId, ReplyId, TurnId};
 use crate::language::Language;
 use crate::listening::speech_marks::SpeechMark;
+use crate::observability::live::Post;
 use crate::observability::{Metrics, Milestone, TurnClock};
 use crate::private::Private;
 use crate::realtime::{Happening, Session};
@@ -45,21 +48,26 @@ pub struct Setup {
     pub settings: CallSettings,
     /// The session of a client that speaks OpenAI's Realtime protocol.
     pub realtime: Option<Box<Session>>,
+    /// Where it says what it is doing.
+    pub live: Post,
 }
 
 /// Runs a call to its end: the caller hangs up or vanishes, or `ended` is cancelled.
 pub async fn run(id: CallId, setup: Setup, ended: CancellationToken) {
-    let Setup { leg, engines, settings, realtime } = setup;
+    let Setup { leg, engines, settings, realtime, live } = setup;
     let (out, mut events) = leg.split();
     tracing::info!(call = %id, "call begins");
     let began = Instant::now();
-    let mut call = Call::new(id, Line::new(out, realtime), &engines, settings);
+    let mut call = Call::new(id, Line::new(out, realtime), &engines, settings, Live::new(live));
     call.follow_client();
     loop {
         let wake = call.clock.instant(call.next_wake());
         tokio::select! {
             biased;
-            () = ended.cancelled() => break,
+            () = ended.cancelled() => {
+                call.dismissed();
+                break;
+            }
             event = events.next() => if !call.leg_event(event) { break },
             () = tokio::time::sleep_until(wake.into()) => if !call.wake() { break },
             heard = call.ears.next(call.clock) => call.heard(heard),
@@ -98,6 +106,7 @@ pub(super) struct Call {
     pub(super) playout: Playout,
     pacer: Pacer,
     pub(super) record: Record,
+    pub(super) live: Live,
 }
 
 /// What the call keeps for its latency records and clients.
@@ -119,6 +128,8 @@ pub(super) struct Record {
     ahead: u32,
     /// What a Realtime client wants.
     pub(super) wishes: Wishes,
+    /// The call's sound, where it is kept.
+    recording: Option<Recording>,
 }
 
 /// How a reply waits for its tools.
@@ -134,10 +145,21 @@ enum ToolWait {
 }
 
 impl Call {
-    fn new(id: CallId, line: Line, engines: &Engines, mut settings: CallSettings) -> Self {
+    fn new(
+        id: CallId,
+        line: Line,
+        engines: &Engines,
+        mut settings: CallSettings,
+        live: Live,
+    ) -> Self {
         let clock = Clock { began: Instant::now() };
         let out = SoundOut::new(EncoderConfig::default(), rand::random())
             .expect("libopus encodes 48 kHz mono");
+        let recording = settings.recordings.as_ref().map(|recordings| {
+            let session = settings.memory.as_ref();
+            let session = session.map(|recall| (recall.owner.as_str(), &recall.session));
+            Recording::start(recordings.path_for(id, session))
+        });
         Self {
             id,
             clock,
@@ -151,7 +173,12 @@ impl Call {
             reply: None,
             playout: Playout::new(out),
             pacer: Pacer::new(At::ZERO),
-            record: Record { wishes: Wishes::of(&settings, engines), ..Record::default() },
+            record: Record {
+                wishes: Wishes::of(&settings, engines),
+                recording,
+                ..Record::default()
+            },
+            live,
             engines: engines.clone(),
             settings,
         }
@@ -168,10 +195,17 @@ impl Call {
         let now = self.clock.now();
         let due = self.pacer.due(now);
         self.playout.skip(due.skip);
+        if let Some(recording) = &mut self.record.recording {
+            recording.passed(due.skip);
+        }
         for _ in 0..due.send {
             self.slot(now);
         }
         self.ears.wake(now);
+        if let Some(recording) = &mut self.record.recording {
+            recording.hear(&self.ears);
+        }
+        self.report(now);
         self.turn.wake(now);
         self.record.connected || now < CONNECT_WITHIN
     }
@@ -195,6 +229,9 @@ impl Call {
     /// Sends the next 20 ms.
     fn tick(&mut self, now: At) {
         let (packet, notes) = self.playout.tick();
+        if let Some(recording) = &mut self.record.recording {
+            recording.sent(self.playout.played());
+        }
         if let Some(packet) = packet {
             self.ears.sent(now, self.playout.played());
             self.line.voice(self.playout.played());
@@ -251,6 +288,7 @@ impl Call {
         match event {
             Some(LegEvent::Connected) => {
                 self.record.connected = true;
+                self.live.post.update(|status| status.connected = true);
                 if self.history.goes_on() {
                     self.engines.llm.read_ahead(self.prompt(&Private::default()));
                 }
@@ -424,7 +462,10 @@ impl Call {
                 Action::AskIfThere { reply } => self.ask_if_there(reply),
                 Action::Answer { reply } => self.answer(reply),
                 Action::HangUp(why) => self.hang_up(why),
-                Action::Show(state) => self.tell(&Event::Turn { state }),
+                Action::Show(state) => {
+                    self.live.post.update(|status| status.state = state);
+                    self.tell(&Event::Turn { state });
+                }
             }
         }
     }
@@ -434,6 +475,13 @@ impl Call {
         self.playout.begin(id);
         let manner = self.manner();
         self.reply = Some(ReplyMaker::start(id, &self.engines, self.prompt(words), manner));
+    }
+
+    /// Somebody has ended the call: its client is told, so that it does not call again.
+    fn dismissed(&mut self) {
+        if let Some(why) = self.live.post.hang_up() {
+            self.hang_up(why);
+        }
     }
 
     fn hang_up(&mut self, why: WhyHangUp) {
@@ -471,6 +519,7 @@ impl Call {
         let unheard = u64::from(self.record.ahead) * SLOT_SAMPLES as u64;
         let Some(heard) = self.playout.stop(id, unheard) else { return self.drop_reply(id) };
         Metrics::interrupted();
+        self.live.post.update(|status| status.figures.interruptions += 1);
         if !heard.text.reveal().is_empty() && !self.is_apart() {
             self.history.assistant(id, heard.text.reveal());
         }
@@ -526,6 +575,7 @@ impl Call {
         let total_ms = parts_ms.total();
         self.history.began_after(total_ms);
         Metrics::turn_answered(&parts_ms);
+        self.live.post.answered(total_ms);
         tracing::info!(call = %self.id, turn = turn_id.0, total_ms, ?parts_ms, "turn answered");
         self.tell(&Event::Latency { turn_id, reply_id, parts_ms, total_ms });
     }
@@ -534,6 +584,9 @@ impl Call {
     async fn end(self) {
         self.engines.llm.forget(self.id);
         self.line.leg.close().await;
+        if let Some(recording) = self.record.recording {
+            recording.finish().await;
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The call page, the OpenAPI document and the page that shows it, served from the program itself, or
+//! The call page, the operator's view, the OpenAPI document and the page that shows it, served from the program itself, or
 //! from the owner's folder where that has a file of the name.
 
 use axum::Router;
@@ -31,6 +31,10 @@ const FILES: &[(&str, &[u8])] = web! {
     "line.js",
     "texts.js",
     "favicon.svg",
+    "admin.html",
+    "admin.css",
+    "admin.js",
+    "admin-texts.js",
     "api.html",
     "api.css",
     "api.js",
@@ -41,6 +45,7 @@ pub(super) fn routes() -> Router<Service> {
     Router::new()
         .route("/", get(index))
         .route("/{file}", get(file))
+        .route("/admin", get(admin))
         .route("/api", get(api))
         .route("/openapi.json", get(document))
         .route("/voice", get(to_page))
@@ -54,6 +59,11 @@ async fn to_page() -> Redirect {
 
 async fn index(State(service): State<Service>) -> Response {
     serve(&service, "index.html").await
+}
+
+/// The operator's view; what it shows wants a key.
+async fn admin(State(service): State<Service>) -> Response {
+    serve(&service, "admin.html").await
 }
 
 /// What can be asked here, for people.

@@ -6,7 +6,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
-use super::Service;
+use super::{ApiError, Service};
 use crate::chat::stats::Figures;
 use crate::storage;
 use crate::thinking::Health;
@@ -100,10 +100,18 @@ pub(super) async fn info(State(service): State<Service>) -> Json<Value> {
         "voice": about.voice,
         "brain": about.brain,
         "language": about.language,
+        // Whether calls are recorded: people must be told.
+        "recording": service.gateway.recordings().is_some(),
     }))
 }
 
 /// Prometheus metrics; behind the key where there is one.
-pub(super) async fn metrics(State(service): State<Service>) -> String {
-    service.gateway.metrics().render()
+pub(super) async fn metrics(State(service): State<Service>) -> Result<String, ApiError> {
+    let metrics = service.gateway.metrics().clone();
+    // The system is asked how much it uses.
+    let rendered = tokio::task::spawn_blocking(move || metrics.render()).await;
+    rendered.map_err(|_| {
+        let message = "The metrics could not be read; the gateway's log says why.";
+        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message)
+    })
 }

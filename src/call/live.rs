@@ -1,0 +1,79 @@
+//! What one call says of itself to the operator.
+//!
+//! In: the call's turns, and every other second how its wire does. Out: changes on its [`Post`]. Holds
+//! nothing of what is said, and never waits: the connection is asked by a task of its own.
+
+use std::time::Duration;
+
+use super::leg::LegOut;
+use super::task::Call;
+use crate::observability::live::{CallWire, Post};
+use crate::rtc::{LegStats, Transport};
+use crate::turn::At;
+
+/// How often the wire is looked at.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// One call's reporter.
+pub(super) struct Live {
+    pub(super) post: Post,
+    due: At,
+    /// Packets of the caller's that had come, and those that had not, at the last look.
+    before: (u64, u64),
+}
+
+impl Live {
+    pub(super) fn new(post: Post) -> Self {
+        Self { post, due: EVERY, before: (0, 0) }
+    }
+}
+
+impl Call {
+    /// Looks at the wire when it is time.
+    pub(super) fn report(&mut self, now: At) {
+        if now < self.live.due {
+            return;
+        }
+        self.live.due = now + EVERY;
+        let mut wire = CallWire::default();
+        if let Some(stats) = self.ears.line() {
+            let counted = (stats.received, stats.lost);
+            let (before_received, before_lost) = std::mem::replace(&mut self.live.before, counted);
+            let lost = stats.lost.saturating_sub(before_lost);
+            let all = lost + stats.received.saturating_sub(before_received);
+            wire.lost_percent = (all > 0).then(|| lost as f32 * 100.0 / all as f32);
+            wire.jitter_ms = Some(stats.jitter_ms);
+        }
+        let voice = self.engines.voice.name();
+        let language = self.record.language.unwrap_or(self.settings.language).code();
+        let post = self.live.post.clone();
+        let LegOut::Web(leg) = &self.line.leg else {
+            return post.update(|status| tell(status, voice, language, wire));
+        };
+        let leg = leg.clone();
+        tokio::spawn(async move {
+            add(&mut wire, leg.stats().await);
+            post.update(|status| tell(status, voice, language, wire));
+        });
+    }
+}
+
+fn tell(
+    status: &mut crate::observability::live::CallStatus,
+    voice: String,
+    language: &'static str,
+    wire: CallWire,
+) {
+    status.about.voice = voice;
+    status.about.language = language;
+    status.wire = wire;
+}
+
+fn add(wire: &mut CallWire, stats: LegStats) {
+    wire.transport = stats.transport.map(|transport| match transport {
+        Transport::Udp => "udp",
+        Transport::Tcp => "tcp",
+    });
+    wire.lost_by_caller_percent = Some(stats.fraction_lost_by_remote * 100.0);
+    wire.rtt_ms = stats.rtt.map(|rtt| rtt.as_secs_f32() * 1e3);
+}
