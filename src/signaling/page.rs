@@ -34,6 +34,8 @@ const FILES: &[(&str, &[u8])] = web! {
     "admin.html",
     "admin.css",
     "admin.js",
+    "admin-figures.js",
+    "admin-link.js",
     "admin-texts.js",
     "api.html",
     "api.css",
