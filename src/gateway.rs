@@ -416,6 +416,7 @@ impl Gateway {
     /// is kept.
     pub async fn shut_down(&self) {
         self.closing.store(true, Ordering::Release);
+        self.board.wake();
         self.chat.close();
         self.tasks.close();
         for call in self.calls.iter() {

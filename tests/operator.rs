@@ -7,7 +7,7 @@ mod common;
 use std::path::Path;
 use std::time::Duration;
 
-use common::{engines, engines_with_server, runtime, say};
+use common::{engines_with_server, runtime, say};
 use eva_voice::audio::level::rms_dbfs;
 use eva_voice::bench::local::LocalGateway;
 use eva_voice::bench::mock_llm::{MockConfig, MockLlm};
@@ -252,39 +252,13 @@ fn warnings_are_kept_counted_and_bounded() {
         tracing::error!(call = "none", "a test of errors");
         assert_eq!(journal().entries().len(), KEPT);
         let told = json(&gateway, "/admin/errors").await;
-        let newest = &told["data"][0];
-        assert_eq!((&newest["message"], &newest["count"]), (&"a test of errors".into(), &2.into()));
+        // Other tests of this program may have something to say as well.
+        let kept = told["data"].as_array().expect("entries");
+        let newest = kept.iter().find(|entry| entry["message"] == "a test of errors");
+        let newest = newest.expect("the newest");
+        assert_eq!(newest["count"], 2);
         assert_eq!((&newest["level"], &newest["fields"]["call"]), (&"error".into(), &"none".into()));
         assert!(told["counts"]["warn"].as_u64() >= Some(KEPT as u64 + 50), "{}", told["counts"]);
-        gateway.shut_down().await;
-    });
-}
-
-#[test]
-fn the_metrics_tell_of_the_process_and_its_machine() {
-    runtime().block_on(async {
-        let _ = engines();
-        let (_mock, gateway) = gateway(None).await;
-        let text = asked(&gateway, Method::GET, "/metrics").await.text().await.expect("text");
-        // Another gateway of this program may render; then this one has nothing to say.
-        if text.is_empty() {
-            return gateway.shut_down().await;
-        }
-        for name in [
-            "process_cpu_seconds_total",
-            "process_resident_memory_bytes",
-            "process_threads",
-            "process_open_fds",
-            "process_start_time_seconds",
-            "eva_machine_cpus",
-            "eva_machine_cpu_seconds_total{mode=\"busy\"}",
-            "eva_machine_memory_bytes{state=\"available\"}",
-            "eva_engine_waiting{engine=",
-        ] {
-            let line = text.lines().find(|line| line.starts_with(name));
-            let value = line.and_then(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
-            assert!(value.is_some_and(|value| value >= 0.0), "{name}: {line:?}");
-        }
         gateway.shut_down().await;
     });
 }

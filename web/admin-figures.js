@@ -81,25 +81,28 @@ const tick = (bound) => String(bound).replace(/^0\./, ".");
  * @param {{width: number, height: number, ticks: boolean, marks: {share: number, at: number}[]}} how
  */
 export function drawBars(svg, { bounds, counts }, { width, height, ticks, marks }) {
-  const foot = ticks ? 22 : 0, step = width / counts.length, most = Math.max(...counts);
+  const foot = ticks ? 22 : 0, top = marks.length ? 18 : 0, step = width / counts.length, most = Math.max(...counts);
   svg.setAttribute("viewBox", `0 0 ${width} ${height + foot}`);
   const parts = counts.map((count, i) => {
-    const tall = count ? Math.max(2, (count / most) * height) : 0;
+    const tall = count ? Math.max(2, (count / most) * (height - top)) : 0;
     return shape("rect", { class: "bar", x: i * step + 1, y: height - tall, width: Math.max(1, step - 2), height: tall, rx: Math.min(3, step / 6) });
   });
   parts.push(shape("line", { class: "ground", x1: 0, x2: width, y1: height, y2: height }));
-  for (const { share, at } of marks) {
+  marks.forEach(({ share, at }, place) => {
     const i = bounds.findIndex((bound) => at <= bound), below = bounds[i - 1] ?? 0;
     const within = Number.isFinite(bounds[i]) ? (at - below) / (bounds[i] - below) : 0;
     const x = (i + within) * step;
     parts.push(shape("line", { class: "mark", x1: x, x2: x, y1: 0, y2: height }));
-    const name = shape("text", { class: "name", x: x + 4, y: 10 });
+    // The first one's name stands on its left, so that two close ones stay apart.
+    const name = shape("text", { x: place ? x + 4 : x - 4, y: 10, "text-anchor": place ? "start" : "end" });
     name.textContent = `p${share}`;
     parts.push(name);
-  }
+  });
   if (ticks) {
+    const every = step < 30 ? 2 : 1;
     bounds.slice(0, -1).forEach((bound, i) => {
-      const label = shape("text", { class: "tick", x: (i + 1) * step, y: height + 16, "text-anchor": "middle" });
+      if (i % every) return;
+      const label = shape("text", { x: (i + 1) * step, y: height + 16, "text-anchor": "middle" });
       label.textContent = i === bounds.length - 2 ? `${tick(bound)} s` : tick(bound);
       parts.push(label);
     });

@@ -255,10 +255,7 @@ function showMetrics(text) {
   const metrics = parseMetrics(text);
   rows($("strip"), strip(metrics), ([term]) => term, ([term, , , line]) => {
     const place = el("div", "", el("dt", "", term), el("dd", "", el("span", term === texts.uptime ? "up" : ""), el("div", "small")));
-    if (line) {
-      const svg = shape("svg", { "aria-hidden": "true", preserveAspectRatio: "none" });
-      place.append(svg);
-    }
+    if (line) find("dd", place).append(shape("svg", { "aria-hidden": "true", preserveAspectRatio: "none" }));
     return place;
   }, (row, [term, main, small, line]) => {
     if (term !== texts.uptime) put(find("dd > span", row), main);
@@ -287,9 +284,11 @@ function fillBars(figure, of, name, large) {
   put(beneath, large ? texts.ofTurns(of.total) : "");
   const svg = /** @type {SVGElement} */ (figure.querySelector("svg"));
   const spoken = texts.bars(name, p50, p95, texts.ofTurns(of.total));
-  if (svg.getAttribute("aria-label") === spoken) return;
+  const width = large ? figure.clientWidth : 240;
+  if (svg.getAttribute("aria-label") === spoken && svg.dataset.width === String(width)) return;
   svg.setAttribute("aria-label", spoken);
-  drawBars(svg, of, large ? { width: 560, height: 190, ticks: true, marks } : { width: 240, height: 34, ticks: false, marks: [] });
+  svg.dataset.width = String(width);
+  drawBars(svg, of, large ? { width, height: 200, ticks: true, marks } : { width: 240, height: 34, ticks: false, marks: [] });
 }
 
 /** @param {Map<string, import("./admin-figures.js").Sample[]>} metrics */

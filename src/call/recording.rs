@@ -44,6 +44,17 @@ enum Piece {
     Passed(u64),
 }
 
+impl Piece {
+    /// Where it begins to sound, if it does; EVA's next slot is at `now`.
+    fn sounds_at(&self, now: u64) -> Option<u64> {
+        match self {
+            Self::Heard { at, .. } => Some(*at),
+            Self::Sent(Some(_)) => Some(now),
+            Self::Sent(None) | Self::Passed(_) => None,
+        }
+    }
+}
+
 /// One call's recording.
 pub(super) struct Recording {
     pieces: mpsc::Sender<Piece>,
@@ -125,18 +136,29 @@ enum RecordingError {
 }
 
 fn write(path: &std::path::Path, mut pieces: mpsc::Receiver<Piece>) -> Result<(), RecordingError> {
-    let mut file = crate::recordings::create(path)?;
     let mut tape = Tape::new()?;
+    let mut file = None;
     while let Some(piece) = pieces.blocking_recv() {
+        // The file begins with the first sound: a call that never connects leaves none.
+        if file.is_none()
+            && let Some(begins) = piece.sounds_at(tape.now)
+        {
+            tape.base = begins.min(tape.now);
+            file = Some(crate::recordings::create(path)?);
+        }
         match piece {
             Piece::Heard { at, pcm } => tape.heard(at, &pcm),
             Piece::Sent(pcm) => tape.sent(pcm.as_deref()),
             Piece::Passed(slots) => tape.passed(slots),
         }
-        tape.save(&mut file, tape.now.saturating_sub(LAG))?;
+        if let Some(file) = &mut file {
+            tape.save(file, tape.now.saturating_sub(LAG))?;
+        }
     }
-    tape.end(&mut file)?;
-    Ok(())
+    match &mut file {
+        Some(file) => tape.end(file),
+        None => Ok(()),
+    }
 }
 
 /// Both channels on one time line, as far as they are not in the file yet.
@@ -304,11 +326,22 @@ mod tests {
         let path = folder.path().join("call.ogg");
         recorded(path.clone()).finish().await;
         let [person, eva] = played(std::fs::read(&path).unwrap());
-        assert!((3000..3030).contains(&(eva.len() / 48)), "{} ms", eva.len() / 48);
-        for (channel, begins) in [(&person, 500_usize), (&eva, 1500)] {
+        // It begins with the first sound.
+        assert!((2500..2530).contains(&(eva.len() / 48)), "{} ms", eva.len() / 48);
+        for (channel, begins) in [(&person, 0_usize), (&eva, 1000)] {
             let (from, to) = sounding(channel);
             assert!(from.abs_diff(begins) <= 10 && to.abs_diff(begins + 500) <= 10, "{from}-{to}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_call_without_a_sound_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("call.ogg");
+        let mut recording = Recording::start(path.clone());
+        (0..100).for_each(|_| recording.sent(&[0.0; 960]));
+        recording.finish().await;
+        assert!(!path.exists());
     }
 
     #[tokio::test]
@@ -325,7 +358,7 @@ mod tests {
         let bytes = std::fs::read(&path).unwrap();
         let [person, _] = played(bytes.clone());
         let (from, _) = sounding(&person);
-        assert!(from.abs_diff(500) <= 10, "{from}");
+        assert!(from <= 10, "{from}");
         let whole = crate::audio::ogg::length48(&bytes, &bytes).expect("an Ogg file");
         assert!((48_000..3 * 48_000).contains(&whole), "{whole}");
         drop(recording);

@@ -3,6 +3,8 @@
 //! In: requests of `signaling/`. Out: the state of the calls, their end, the recordings. What calls are
 //! doing they say themselves, on the board.
 
+use std::sync::atomic::Ordering;
+
 use tokio::sync::watch;
 
 use super::Gateway;
@@ -24,6 +26,11 @@ impl Gateway {
     /// Changes whenever something about a call does.
     pub fn call_changes(&self) -> watch::Receiver<u64> {
         self.board.changes()
+    }
+
+    /// Whether the gateway shuts down.
+    pub fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
     }
 
     /// Says what carries a call, where its offer does not.

@@ -174,6 +174,11 @@ impl Board {
         self.changes.subscribe()
     }
 
+    /// Wakes whoever waits for changes.
+    pub fn wake(&self) {
+        self.changed();
+    }
+
     fn changed(&self) {
         self.changes.send_modify(|count| *count = count.wrapping_add(1));
     }

@@ -109,6 +109,30 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_process_and_its_machine_are_told_of() {
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            describe();
+            collect();
+        });
+        let text = recorder.handle().render();
+        for name in [
+            "process_cpu_seconds_total",
+            "process_resident_memory_bytes",
+            "process_threads",
+            "process_open_fds",
+            "process_start_time_seconds",
+            "eva_machine_cpus",
+            "eva_machine_cpu_seconds_total{mode=\"busy\"}",
+            "eva_machine_memory_bytes{state=\"available\"}",
+        ] {
+            let line = text.lines().find(|line| line.starts_with(name));
+            let value = line.and_then(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
+            assert!(value.is_some_and(|value| value >= 0.0), "{name}: {line:?}");
+        }
+    }
+
+    #[test]
     fn the_systems_files_are_read_as_they_are() {
         let stat = "cpu  100 20 30 400 50 6 7 8 9 10\ncpu0 1 2 3 4\n";
         assert_eq!(cpu_seconds(stat), Some((1.71, 4.5)));

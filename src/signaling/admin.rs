@@ -84,6 +84,9 @@ async fn events(
             let address = caller.address();
             service.access.check(&headers, address, Scope::Admin).ok()?;
         }
+        if service.gateway.is_closing() {
+            return None;
+        }
         changes.borrow_and_update();
         let event = Event::default().event("calls").json_data(state_of(&service.gateway)).ok()?;
         tokio::time::sleep(PACE).await;
