@@ -36,6 +36,8 @@ use crate::turn::{Action, At, Input, State, WhyHangUp};
 const CONNECT_WITHIN: Duration = Duration::from_secs(20);
 /// How far EVA's voice keeps ahead of its time on a WebSocket, in slots: 200 ms.
 const AHEAD_ON_SOCKETS: u32 = 10;
+/// So long the connection stays after a goodbye: a channel that closes drops what has not arrived.
+const FAREWELL: Duration = Duration::from_millis(300);
 const SLOT: Duration = Duration::from_millis(SLOT_MS as u64);
 
 /// What a call is made of.
@@ -583,6 +585,9 @@ impl Call {
     /// Frees what others hold for this call.
     async fn end(self) {
         self.engines.llm.forget(self.id);
+        if self.record.over {
+            tokio::time::sleep(FAREWELL).await;
+        }
         self.line.leg.close().await;
         if let Some(recording) = self.record.recording {
             recording.finish().await;
