@@ -46,27 +46,22 @@ impl Call {
         }
         let voice = self.engines.voice.name();
         let language = self.record.language.unwrap_or(self.settings.language).code();
+        let persona = self.record.own.plan.persona.name.clone();
+        self.live.post.update(|status| {
+            status.about.voice = voice;
+            status.about.language = language;
+            status.about.persona = Some(persona);
+        });
         let post = self.live.post.clone();
         let LegOut::Web(leg) = &self.line.leg else {
-            return post.update(|status| tell(status, voice, language, wire));
+            return post.update(|status| status.wire = wire);
         };
         let leg = leg.clone();
         tokio::spawn(async move {
             add(&mut wire, leg.stats().await);
-            post.update(|status| tell(status, voice, language, wire));
+            post.update(|status| status.wire = wire);
         });
     }
-}
-
-fn tell(
-    status: &mut crate::observability::live::CallStatus,
-    voice: String,
-    language: &'static str,
-    wire: CallWire,
-) {
-    status.about.voice = voice;
-    status.about.language = language;
-    status.wire = wire;
 }
 
 fn add(wire: &mut CallWire, stats: LegStats) {
