@@ -25,7 +25,7 @@ use crate::chat::{Chat, ChatSettings};
 use crate::ids::{CallId, SessionId};
 use crate::language::Language;
 use crate::observability::Metrics;
-use crate::observability::live::{Board, CallAbout, CallCarrier, CallProtocol};
+use crate::observability::live::{Board, CallProtocol};
 use crate::personas::Personas;
 use crate::realtime::{self, Session};
 use crate::rtc::{Flow, LegHandle, RtcConfig, RtcEndpoint, RtcError};
@@ -265,21 +265,11 @@ impl Gateway {
         {
             self.legs.insert(id, handle);
         }
-        let about = CallAbout {
-            carrier: match &leg {
-                Leg::Web(_) => CallCarrier::WebRtc,
-                Leg::Socket(_) => CallCarrier::WebSocket,
-            },
-            protocol: match &realtime {
-                Some(_) => CallProtocol::Realtime,
-                None => CallProtocol::Eva,
-            },
-            language: settings.language.code(),
-            voice: engines.voice.name(),
-            persona: Some(plan.persona.name.clone()),
-            continued: settings.memory.as_ref().is_some_and(|memory| !memory.turns.is_empty()),
-            recorded: settings.recordings.is_some(),
-        };
+        let mut about = operator::about(&leg, &settings, &plan);
+        about.voice = engines.voice.name();
+        if realtime.is_some() {
+            about.protocol = CallProtocol::Realtime;
+        }
         let live = self.board.post(id, about);
         let setup = Setup { leg, engines, settings, realtime, choices, plan, live };
         self.tasks.spawn(async move {

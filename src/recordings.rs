@@ -187,7 +187,8 @@ mod tests {
         create(&kept.path_for(CallId::random(), Some(("eve", &session)))).unwrap();
         create(&kept.path_for(CallId::random(), None)).unwrap();
         fs::write(kept.folder.join("notes.txt"), "not a recording").unwrap();
-        let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&own).unwrap().permissions());
+        let mode =
+            std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&own).unwrap().permissions());
         assert_eq!(mode & 0o777, 0o600);
         assert!(create(&own).is_err(), "no recording is written over");
         let list = kept.list().unwrap();

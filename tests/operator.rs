@@ -52,7 +52,8 @@ async fn json(gateway: &LocalGateway, path: &str) -> Value {
 async fn gateway(folder: Option<&Path>) -> (MockLlm, LocalGateway) {
     let config = MockConfig { first_token_ms: 10, token_ms: 1, ..MockConfig::default() };
     let mock = MockLlm::start(config).await.expect("a mock");
-    let recordings = folder.map(|folder| Recordings::open(folder.to_owned(), 30).expect("a folder"));
+    let recordings =
+        folder.map(|folder| Recordings::open(folder.to_owned(), 30).expect("a folder"));
     let call = CallSettings { recordings, ..CallSettings::default() };
     let storage = match folder {
         Some(folder) => {
@@ -154,7 +155,8 @@ fn a_call_is_followed_live_and_ended_in_the_operators_name() {
         let told = call.log().iter().find(|event| event["type"] == "eva.hangup");
         assert_eq!(told.expect("a reason")["reason"], "operator");
         assert_eq!(asked(&gateway, Method::DELETE, &path).await.status(), StatusCode::NOT_FOUND);
-        let states = tokio::time::timeout(PATIENCE, followed).await.expect("in time").expect("seen");
+        let states =
+            tokio::time::timeout(PATIENCE, followed).await.expect("in time").expect("seen");
         for state in ["listening", "hearing", "thinking", "speaking"] {
             assert!(states.iter().any(|seen| seen == state), "{state} in {states:?}");
         }
@@ -228,7 +230,8 @@ fn a_recording_has_both_sides_where_they_were_and_goes_with_its_session() {
         assert!((between - heard).abs() <= 60.0, "heard {heard} ms, recorded {between} ms");
         assert!(rms_dbfs(&eva[..first * 960]) < -55.0, "the person is not on EVA's side");
 
-        let gone = asked(&gateway, Method::DELETE, &format!("/sessions/{}", session.as_str())).await;
+        let gone =
+            asked(&gateway, Method::DELETE, &format!("/sessions/{}", session.as_str())).await;
         assert_eq!(gone.status(), StatusCode::NO_CONTENT);
         assert_eq!(asked(&gateway, Method::GET, &path).await.status(), StatusCode::NOT_FOUND);
         let list = json(&gateway, "/admin/recordings").await;
@@ -257,7 +260,10 @@ fn warnings_are_kept_counted_and_bounded() {
         let newest = kept.iter().find(|entry| entry["message"] == "a test of errors");
         let newest = newest.expect("the newest");
         assert_eq!(newest["count"], 2);
-        assert_eq!((&newest["level"], &newest["fields"]["call"]), (&"error".into(), &"none".into()));
+        assert_eq!(
+            (&newest["level"], &newest["fields"]["call"]),
+            (&"error".into(), &"none".into())
+        );
         assert!(told["counts"]["warn"].as_u64() >= Some(KEPT as u64 + 50), "{}", told["counts"]);
         gateway.shut_down().await;
     });

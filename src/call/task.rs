@@ -14,7 +14,6 @@ use super::own::{self, Own};
 use super::playout::{Heard, Note, Playout};
 use super::realtime::{self, Wishes};
 use super::recorder::Recorder;
-use super::recording::Recording;
 use super::reply::{Made, ReplyMaker, Sentence};
 use super::{CallSettings, Choices, Clock, Engines, Leg, Plan};
 use crate::audio::opus::EncoderConfig;
@@ -118,7 +117,6 @@ pub(super) struct Call {
     pub(super) playout: Playout,
     pacer: Pacer,
     pub(super) record: Record,
-    pub(super) live: Live,
 }
 
 /// What the call keeps for its latency records and clients.
@@ -141,8 +139,8 @@ pub(super) struct Record {
     pub(super) wishes: Wishes,
     /// What a client of EVA's own protocol wants.
     pub(super) own: Own,
-    /// The call's sound, where it is kept.
-    recording: Option<Recording>,
+    /// What the operator sees and keeps of it.
+    pub(super) live: Live,
 }
 
 /// The turn that the next reply answers.
@@ -153,7 +151,7 @@ struct AnsweredTurn {
 }
 
 impl Record {
-    fn new(wishes: Wishes, own: Own, recording: Option<Recording>) -> Self {
+    fn new(wishes: Wishes, own: Own, live: Live) -> Self {
         Self {
             connected: false,
             turn: None,
@@ -166,7 +164,7 @@ impl Record {
             ahead: 0,
             wishes,
             own,
-            recording,
+            live,
         }
     }
 }
@@ -195,11 +193,7 @@ impl Call {
         let clock = Clock { began: Instant::now() };
         let out = SoundOut::new(EncoderConfig::default(), rand::random())
             .expect("libopus encodes 48 kHz mono");
-        let recording = settings.recordings.as_ref().map(|recordings| {
-            let session = settings.memory.as_ref();
-            let session = session.map(|recall| (recall.owner.as_str(), &recall.session));
-            Recording::start(recordings.path_for(id, session))
-        });
+        let live = Live::new(live, id, &settings);
         Self {
             id,
             clock,
@@ -213,8 +207,7 @@ impl Call {
             reply: None,
             playout: Playout::new(out),
             pacer: Pacer::new(At::ZERO),
-            record: Record::new(Wishes::of(&settings, engines), own, recording),
-            live: Live::new(live),
+            record: Record::new(Wishes::of(&settings, engines), own, live),
             engines: engines.clone(),
             settings,
         }
@@ -232,14 +225,14 @@ impl Call {
         let now = self.clock.now();
         let due = self.pacer.due(now);
         self.playout.skip(due.skip);
-        if let Some(recording) = &mut self.record.recording {
+        if let Some(recording) = &mut self.record.live.recording {
             recording.passed(due.skip);
         }
         for _ in 0..due.send {
             self.slot(now);
         }
         self.ears.wake(now);
-        if let Some(recording) = &mut self.record.recording {
+        if let Some(recording) = &mut self.record.live.recording {
             recording.hear(&self.ears);
         }
         self.report(now);
@@ -267,7 +260,7 @@ impl Call {
     /// Sends the next 20 ms.
     fn tick(&mut self, now: At) {
         let (packet, notes) = self.playout.tick();
-        if let Some(recording) = &mut self.record.recording {
+        if let Some(recording) = &mut self.record.live.recording {
             recording.sent(self.playout.played());
         }
         if let Some(packet) = packet {
@@ -326,7 +319,7 @@ impl Call {
         match event {
             Some(LegEvent::Connected) => {
                 self.record.connected = true;
-                self.live.post.update(|status| status.connected = true);
+                self.record.live.post.update(|status| status.connected = true);
                 // The usual instructions have been read ahead at the start.
                 let unusual = self.record.own.plan != self.record.own.choices.usual();
                 if self.history.goes_on() || unusual {
@@ -509,7 +502,7 @@ impl Call {
                 Action::Answer { reply } => self.answer(reply),
                 Action::HangUp(why) => self.hang_up(why),
                 Action::Show(state) => {
-                    self.live.post.update(|status| status.state = state);
+                    self.record.live.post.update(|status| status.state = state);
                     self.tell(&Event::Turn { state });
                 }
             }
@@ -525,7 +518,7 @@ impl Call {
 
     /// Somebody has ended the call: its client is told, so that it does not call again.
     fn dismissed(&mut self) {
-        if let Some(why) = self.live.post.hang_up() {
+        if let Some(why) = self.record.live.post.hang_up() {
             self.hang_up(why);
         }
     }
@@ -573,7 +566,7 @@ impl Call {
         let unheard = u64::from(self.record.ahead) * SLOT_SAMPLES as u64;
         let Some(heard) = self.playout.stop(id, unheard) else { return self.drop_reply(id) };
         Metrics::interrupted();
-        self.live.post.update(|status| status.figures.interruptions += 1);
+        self.record.live.post.update(|status| status.figures.interruptions += 1);
         if !heard.text.reveal().is_empty() && !self.is_apart() {
             self.history.assistant(id, heard.text.reveal());
         }
@@ -632,10 +625,10 @@ impl Call {
         self.history.began_after(total_ms);
         // The figures are those of spoken turns.
         if typed {
-            self.live.post.update(|status| status.figures.turns += 1);
+            self.record.live.post.update(|status| status.figures.turns += 1);
         } else {
             Metrics::turn_answered(&parts_ms);
-            self.live.post.answered(total_ms);
+            self.record.live.post.answered(total_ms);
         }
         tracing::info!(call = %self.id, turn = turn_id.0, total_ms, ?parts_ms, "turn answered");
         self.tell(&Event::Latency { turn_id, reply_id, parts_ms, total_ms });
@@ -648,7 +641,7 @@ impl Call {
             tokio::time::sleep(FAREWELL).await;
         }
         self.line.leg.close().await;
-        if let Some(recording) = self.record.recording {
+        if let Some(recording) = self.record.live.recording {
             recording.finish().await;
         }
     }

@@ -8,8 +8,9 @@ use std::sync::atomic::Ordering;
 use tokio::sync::watch;
 
 use super::Gateway;
+use crate::call::{CallSettings, Leg, Plan};
 use crate::ids::CallId;
-use crate::observability::live::{CallCarrier, CallStatus};
+use crate::observability::live::{CallAbout, CallCarrier, CallProtocol, CallStatus};
 use crate::recordings::Recordings;
 use crate::turn::WhyHangUp;
 
@@ -47,5 +48,21 @@ impl Gateway {
     /// The recordings of calls, where they are kept.
     pub fn recordings(&self) -> Option<&Recordings> {
         self.config.call.recordings.as_ref()
+    }
+}
+
+/// What kind of call begins, whose client speaks EVA's own protocol.
+pub(super) fn about(leg: &Leg, settings: &CallSettings, plan: &Plan) -> CallAbout {
+    CallAbout {
+        carrier: match leg {
+            Leg::Web(_) => CallCarrier::WebRtc,
+            Leg::Socket(_) => CallCarrier::WebSocket,
+        },
+        protocol: CallProtocol::Eva,
+        language: settings.language.code(),
+        voice: String::new(),
+        persona: Some(plan.persona.name.clone()),
+        continued: settings.memory.as_ref().is_some_and(|memory| !memory.turns.is_empty()),
+        recorded: settings.recordings.is_some(),
     }
 }

@@ -56,9 +56,8 @@ pub struct Journal {
     kept: Mutex<Kept>,
 }
 
-static JOURNAL: Journal = Journal {
-    kept: Mutex::new(Kept { entries: VecDeque::new(), counts: BTreeMap::new() }),
-};
+static JOURNAL: Journal =
+    Journal { kept: Mutex::new(Kept { entries: VecDeque::new(), counts: BTreeMap::new() }) };
 
 /// The process's own.
 pub fn journal() -> &'static Journal {

@@ -4,8 +4,8 @@
 //! What is asked of a call goes through [`crate::gateway::Gateway`].
 
 pub mod address;
-pub mod auth;
 mod admin;
+pub mod auth;
 mod calls;
 mod chat;
 mod errors;
