@@ -15,8 +15,8 @@ import { lang, texts } from "./admin-texts.js";
 
 /** How often is asked, ms. */
 const METRICS_MS = 2000, ERRORS_MS = 6000, RECORDINGS_MS = 12_000;
-/** How many looks at the CPU its line shows: two minutes. */
-const TREND = 60;
+/** How many looks at the CPU its line shows: a minute. */
+const TREND = 30;
 /** How long a sentence at the foot of the page stays, ms. */
 const SAID_MS = 5000;
 const PARTS = ["pause", "words", "committed", "first_token", "first_piece", "first_sound", "wire"];
@@ -203,7 +203,7 @@ function showCalls(now) {
 
 /** What runs on between two states. */
 function runOn() {
-  if (!state) return;
+  if (!state || document.body.dataset.link !== "live") return;
   for (const row of document.querySelectorAll(".call")) {
     const began = Number(/** @type {HTMLElement} */ (row).dataset.began);
     put(find(".since", row), long((Date.now() - began) / 1000));
