@@ -66,16 +66,7 @@ impl LocalGateway {
         let rtc = RtcConfig { tcp: Some(anywhere), ..RtcConfig::new(anywhere) };
         let chat = ChatSettings::default();
         let personas = Arc::default();
-        let config = GatewayConfig {
-            rtc,
-            max_calls,
-            call,
-            chat,
-            multilingual,
-            personas,
-            recording: false,
-            storage,
-        };
+        let config = GatewayConfig { rtc, max_calls, call, chat, multilingual, personas, storage };
         let gateway = Gateway::start(config, engines).await?;
         let listener = std::net::TcpListener::bind(anywhere)?;
         listener.set_nonblocking(true)?;

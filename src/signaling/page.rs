@@ -1,4 +1,4 @@
-//! The call page, the OpenAPI document and the page that shows it, served from the program itself, or
+//! The call page, the operator's view, the OpenAPI document and the page that shows it, served from the program itself, or
 //! from the owner's folder where that has a file of the name.
 //!
 //! In: a file's name and what the browser has of it already. Out: the file, compressed once for all
@@ -53,6 +53,12 @@ const FILES: &[(&str, &[u8])] = web! {
     "transcript.js",
     "waterfall.js",
     "favicon.svg",
+    "admin.html",
+    "admin.css",
+    "admin.js",
+    "admin-figures.js",
+    "admin-link.js",
+    "admin-texts.js",
     "api.html",
     "api.css",
     "api.js",
@@ -87,6 +93,7 @@ pub(super) fn routes() -> Router<Service> {
     Router::new()
         .route("/", get(index))
         .route("/{file}", get(file))
+        .route("/admin", get(admin))
         .route("/api", get(api))
         .route("/openapi.json", get(document))
         .route("/voice", get(to_page))
@@ -100,6 +107,11 @@ async fn to_page() -> Redirect {
 
 async fn index(State(service): State<Service>, headers: HeaderMap) -> Response {
     serve(&service, "index.html", &headers).await
+}
+
+/// The operator's view; what it shows wants a key.
+async fn admin(State(service): State<Service>, headers: HeaderMap) -> Response {
+    serve(&service, "admin.html", &headers).await
 }
 
 /// What can be asked here, for people.
