@@ -19,9 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admission::CallTicket;
-use crate::call::{
-    self, CallSettings, ChoiceError, Choices, Engines, Leg, Plan, Recall, Setup,
-};
+use crate::call::{self, CallSettings, ChoiceError, Choices, Engines, Leg, Plan, Recall, Setup};
 use crate::chat::{Chat, ChatSettings};
 use crate::ids::{CallId, SessionId};
 use crate::language::Language;

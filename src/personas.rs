@@ -156,7 +156,8 @@ impl Personas {
     /// # Errors
     /// A sentence that names the line.
     pub fn read(text: &str) -> Result<Self, PersonasError> {
-        let wrong = |at: usize, reason: String| PersonasError::Wrong { line: line(text, at), reason };
+        let wrong =
+            |at: usize, reason: String| PersonasError::Wrong { line: line(text, at), reason };
         let file: File = toml::from_str(text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
             wrong(at, format!("{}.", error.message().trim_end_matches('.')))
@@ -171,7 +172,10 @@ impl Personas {
             let at = entry.get_ref().name.span().start;
             let persona = entry.into_inner().check().map_err(|(at, reason)| wrong(at, reason))?;
             if all.iter().any(|other| other.name == persona.name) {
-                return Err(wrong(at, format!("There are two personas named \"{}\".", persona.name)));
+                return Err(wrong(
+                    at,
+                    format!("There are two personas named \"{}\".", persona.name),
+                ));
             }
             all.push(Arc::new(persona));
         }
@@ -220,9 +224,12 @@ impl Entry {
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if name.is_empty() || name.len() > LONGEST[0] || !name.chars().all(plain) {
             let most = LONGEST[0];
-            return Err((at, format!(
-                "The name \"{name}\" must be 1 to {most} small letters, digits and hyphens."
-            )));
+            return Err((
+                at,
+                format!(
+                    "The name \"{name}\" must be 1 to {most} small letters, digits and hyphens."
+                ),
+            ));
         }
         let title = bilingual("title", &name, self.title, LONGEST[1])?;
         let description = match self.description {
@@ -238,7 +245,8 @@ impl Entry {
         let temperature = self.temperature.map(|temperature| {
             let (at, value) = (temperature.span().start, *temperature.get_ref());
             let [least, most] = [TEMPERATURES.start(), TEMPERATURES.end()];
-            let wrong = format!("The temperature of \"{name}\" must lie between {least} and {most}.");
+            let wrong =
+                format!("The temperature of \"{name}\" must lie between {least} and {most}.");
             if TEMPERATURES.contains(&value) { Ok(value) } else { Err((at, wrong)) }
         });
         Ok(Persona {
@@ -344,7 +352,10 @@ mod tests {
             (format!("{head}{rest}voice = \"#x\"\n"), "line 5: The voice of \"a\" cannot be used"),
             (format!("{head}instructions.en = \" \"\n"), "line 4: The instructions of \"a\" must"),
             (format!("{head}{rest}{head}{rest}"), "line 6: There are two personas named \"a\"."),
-            (format!("{}{rest}", head.replace("\"a\"", "\"A b\"")), "line 2: The name \"A b\" must"),
+            (
+                format!("{}{rest}", head.replace("\"a\"", "\"A b\"")),
+                "line 2: The name \"A b\" must",
+            ),
             ("[[persona]]\nname = ".to_owned(), "line 2: "),
         ] {
             let error = Personas::read(&text).expect_err(&text).to_string();

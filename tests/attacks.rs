@@ -66,8 +66,12 @@ impl Fortress {
         let listener = std::net::TcpListener::bind(anywhere).expect("a port");
         listener.set_nonblocking(true).expect("a socket");
         let address = listener.local_addr().expect("an address");
-        let service =
-            Service { gateway: gateway.clone(), access: access.clone(), ice: Arc::default(), web: None };
+        let service = Service {
+            gateway: gateway.clone(),
+            access: access.clone(),
+            ice: Arc::default(),
+            web: None,
+        };
         let patience = Patience { headers: PATIENCE, ..Patience::default() };
         tokio::spawn(server::serve(listener, service, None, Handle::new(), patience));
         Self { address, gateway, access, all: all.key, calls: calls.key }

@@ -343,7 +343,7 @@ fn with_a_button_only_what_is_said_while_it_is_down_counts() {
         call.run_for(&[], Duration::from_millis(900)).await;
         call.tell(&press);
         let cut = wait_for(&mut call, "eva.cut", 1).await;
-        assert_eq!(call.state(), "hearing");
+        assert!(call.run_until(PATIENCE, |call| call.state() == "hearing").await);
         call.run_for(&say("Yes, please.").await, Duration::from_millis(1_300)).await;
         call.tell(&release);
         wait_for(&mut call, "eva.latency", 2).await;
@@ -375,13 +375,16 @@ fn a_persona_has_its_own_voice_unless_the_caller_names_one() {
     runtime().block_on(async {
         let mock = MockLlm::start(MockConfig::default()).await.expect("a brain");
         let text = |name: &str, voice: &str| {
-            format!("[[persona]]\nname = \"{name}\"\ntitle.en = \"{name}\"\nvoice = \"{voice}\"\n\
-                     instructions.en = \"You are {name}.\"\ntemperature = 0.7\n")
+            format!(
+                "[[persona]]\nname = \"{name}\"\ntitle.en = \"{name}\"\nvoice = \"{voice}\"\n\
+                     instructions.en = \"You are {name}.\"\ntemperature = 0.7\n"
+            )
         };
         let list = text("quick", "en_US-joe-medium@1.5") + &text("absent", "en_US-nobody-high");
         let personas = Arc::new(Personas::read(&list).expect("a list"));
         let engines = engines_with_server(mock.url());
-        let call = CallSettings { persona: personas.default_one().clone(), ..CallSettings::default() };
+        let call =
+            CallSettings { persona: personas.default_one().clone(), ..CallSettings::default() };
         let gateway = LocalGateway::start_changed(engines, call, 8, Access::open(), |config| {
             config.personas = personas;
         });
@@ -396,7 +399,10 @@ fn a_persona_has_its_own_voice_unless_the_caller_names_one() {
                 Options { persona: owned(persona), voice: owned(voice), ..Options::default() };
             let mut call = dial(&gateway, &options).await;
             let ready = wait_for(&mut call, "eva.ready", 1).await;
-            assert_eq!((&ready["voice"], &ready["persona"]), (&json!(expected), &json!(persona.unwrap_or("quick"))));
+            assert_eq!(
+                (&ready["voice"], &ready["persona"]),
+                (&json!(expected), &json!(persona.unwrap_or("quick")))
+            );
             call.tell(&json!({"type": "eva.say", "text": "Who are you?"}));
             wait_for(&mut call, "eva.words", 1).await;
             let request = mock.seen().last_request;
@@ -405,17 +411,24 @@ fn a_persona_has_its_own_voice_unless_the_caller_names_one() {
             assert!((request["temperature"].as_f64().expect("a number") - 0.7).abs() < 1e-3);
             call.hang_up().await.expect("hung up");
         }
-        let info: Value = reqwest::get(format!("{}/info", gateway.url)).await.expect("an answer")
-            .json().await.expect("JSON");
+        let info: Value = reqwest::get(format!("{}/info", gateway.url))
+            .await
+            .expect("an answer")
+            .json()
+            .await
+            .expect("JSON");
         assert_eq!((&info["persona"], &info["languages"]), (&json!("quick"), &json!(["en"])));
         assert_eq!((&info["keeps_days"], &info["recording"]), (&json!(0), &json!(false)));
         let voice = json!({"name": "en_US-joe-medium", "language": "en", "speakers": 1});
         assert!(info["voices"].as_array().is_some_and(|voices| voices.contains(&voice)), "{info}");
-        assert_eq!(info["personas"][1], json!({
-            "name": "absent",
-            "title": {"en": "absent", "fr": "absent"},
-            "description": {"en": "", "fr": ""},
-        }));
+        assert_eq!(
+            info["personas"][1],
+            json!({
+                "name": "absent",
+                "title": {"en": "absent", "fr": "absent"},
+                "description": {"en": "", "fr": ""},
+            })
+        );
         gateway.shut_down().await;
     });
 }
@@ -441,7 +454,9 @@ fn voice_and_persona_change_in_a_call_and_what_cannot_be_is_refused() {
             call.tell(&json!({"type": "eva.say", "text": "Go on."}));
             // Two sentences a reply; the first ones have the same number of words.
             let words = wait_for(&mut call, "eva.words", 2 * turn - 1).await;
-            lengths.push(words["words"].as_array().and_then(|w| w.last()).cloned().unwrap_or_default());
+            lengths.push(
+                words["words"].as_array().and_then(|w| w.last()).cloned().unwrap_or_default(),
+            );
             wait_for(&mut call, "eva.words", 2 * turn).await;
             heard_out(&mut call).await;
             let system = mock.seen().last_request["messages"][0]["content"].to_string();

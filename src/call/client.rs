@@ -5,8 +5,8 @@
 
 use serde::Serialize;
 
-use crate::language::Language;
 use crate::ids::{CallId, ReplyId, SessionId, TurnId};
+use crate::language::Language;
 use crate::observability::Parts;
 use crate::turn::{State, WhyHangUp};
 

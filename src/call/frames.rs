@@ -82,7 +82,9 @@ fn said(text: Option<&str>) -> Result<Frame, String> {
         return Err("There is nothing in text: write some words.".to_owned());
     }
     if words.chars().count() > LONGEST_TEXT {
-        return Err(format!("The text is longer than {LONGEST_TEXT} characters; send it in parts."));
+        return Err(format!(
+            "The text is longer than {LONGEST_TEXT} characters; send it in parts."
+        ));
     }
     Ok(Frame::Say(Private::new(words)))
 }

@@ -43,7 +43,8 @@ impl Gateway {
     /// # Errors
     /// [`Refusal::Media`] when the gateway goes down.
     pub async fn catalogue(&self) -> Result<Arc<Catalogue>, Refusal> {
-        if let Some((since, catalogue)) = &*self.catalogue.lock().unwrap_or_else(PoisonError::into_inner)
+        if let Some((since, catalogue)) =
+            &*self.catalogue.lock().unwrap_or_else(PoisonError::into_inner)
             && since.elapsed() < KEPT
         {
             return Ok(catalogue.clone());

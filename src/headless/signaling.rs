@@ -81,11 +81,7 @@ impl Signaling {
         }
     }
 
-    pub(super) async fn offer(
-        &self,
-        sdp: &str,
-        options: &Options,
-    ) -> Result<Answer, DialError> {
+    pub(super) async fn offer(&self, sdp: &str, options: &Options) -> Result<Answer, DialError> {
         let unreachable = |error: reqwest::Error| DialError::Unreachable {
             url: self.base.clone(),
             reason: innermost(&error),

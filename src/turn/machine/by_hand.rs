@@ -28,7 +28,8 @@ impl TurnMachine {
         }
         self.counts.passes += 1;
         let pass = PassId(self.counts.passes);
-        self.floor = Floor::Pausing(Pause { confirmed: Some(now), by_hand: true, ..Pause::new(pass) });
+        self.floor =
+            Floor::Pausing(Pause { confirmed: Some(now), by_hand: true, ..Pause::new(pass) });
         self.speculation.pass_begins(now);
         self.agenda.act(Action::StartPass { pass });
     }
@@ -121,7 +122,10 @@ mod tests {
         assert_eq!(pressed, [Action::Stop { reply }, Action::Show(State::Hearing)]);
         told(&mut machine, 900, Input::Released);
         let commits = told(&mut machine, 1000, heard(1, "Yes."));
-        assert!(commits.iter().any(|action| matches!(action, Action::Commit { .. })), "{commits:?}");
+        assert!(
+            commits.iter().any(|action| matches!(action, Action::Commit { .. })),
+            "{commits:?}"
+        );
     }
 
     #[test]
@@ -135,7 +139,10 @@ mod tests {
         told(&mut machine, 700, Input::Pressed);
         told(&mut machine, 900, Input::Released);
         assert_eq!(told(&mut machine, 950, Input::Pressed), [Action::DropPass { pass: PassId(2) }]);
-        assert_eq!(told(&mut machine, 990, Input::LetGo), [&[Action::Discard][..], &listening].concat());
+        assert_eq!(
+            told(&mut machine, 990, Input::LetGo),
+            [&[Action::Discard][..], &listening].concat()
+        );
         assert!(told(&mut machine, 999, Input::LetGo).is_empty());
     }
 
