@@ -69,13 +69,8 @@ pub struct Personas {
 #[derive(Debug, thiserror::Error)]
 pub enum PersonasError {
     /// The file cannot be read.
-    #[error("cannot read the personas {path}: {error}")]
-    Unreadable {
-        /// The file.
-        path: String,
-        /// Why.
-        error: std::io::Error,
-    },
+    #[error("the personas cannot be read: {0}")]
+    Unreadable(#[from] std::io::Error),
     /// Something in it is wrong.
     #[error("line {line}: {reason}")]
     Wrong {
@@ -151,11 +146,9 @@ impl Personas {
     /// The personas of a file.
     ///
     /// # Errors
-    /// A sentence that names the file and the line.
+    /// A sentence that names the line.
     pub fn load(path: &Path) -> Result<Self, PersonasError> {
-        let unreadable =
-            |error| PersonasError::Unreadable { path: path.display().to_string(), error };
-        Self::read(&std::fs::read_to_string(path).map_err(unreadable)?)
+        Self::read(&std::fs::read_to_string(path)?)
     }
 
     /// The personas of a TOML text.

@@ -4,8 +4,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const STATIONS: &[&str] = &["rtc", "audio", "listening", "turn", "thinking", "speaking"];
-const JOINERS: &[&str] =
-    &["call", "chat", "gateway", "signaling", "headless", "bench", "cli", "engines", "voices"];
+const JOINERS: &[&str] = &[
+    "call",
+    "chat",
+    "gateway",
+    "signaling",
+    "headless",
+    "bench",
+    "cli",
+    "engines",
+    "voices",
+    "personas",
+];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();

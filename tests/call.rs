@@ -6,13 +6,18 @@ mod common;
 #[path = "rtc_support/mod.rs"]
 mod rtc_support;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::{engines, engines_with_server, gateway, human, runtime, say, transcribe};
+use eva_voice::bench::local::LocalGateway;
 use eva_voice::bench::mock_llm::{MockConfig, MockLlm};
+use eva_voice::call::CallSettings;
 use eva_voice::headless::{HeadlessCall, Options};
+use eva_voice::personas::Personas;
+use eva_voice::signaling::Access;
 use rtc_support::Network;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -228,5 +233,263 @@ fn the_gateway_hangs_up_when_it_shuts_down() {
         gateway.shut_down().await;
         call.run_for(&[], Duration::from_secs(2)).await;
         assert!(call.is_closed());
+    });
+}
+
+/// A call with a scripted brain.
+async fn dial(gateway: &LocalGateway, options: &Options) -> HeadlessCall {
+    HeadlessCall::dial(&gateway.url, options).await.expect("a call")
+}
+
+fn told<'a>(call: &'a HeadlessCall, kind: &'a str) -> impl Iterator<Item = &'a Value> {
+    call.log().iter().filter(move |event| event["type"] == kind)
+}
+
+/// Waits until so many events of a kind were told.
+async fn wait_for(call: &mut HeadlessCall, kind: &str, count: usize) -> Value {
+    let there = call.run_until(PATIENCE, |call| told(call, kind).count() >= count).await;
+    assert!(there, "no {kind} number {count}: {:?}", call.log());
+    told(call, kind).nth(count - 1).cloned().unwrap_or_default()
+}
+
+/// Waits until EVA has said all and listens.
+async fn heard_out(call: &mut HeadlessCall) {
+    let quiet = |call: &HeadlessCall| {
+        call.state() == "listening" && call.quiet_for() > Duration::from_millis(300)
+    };
+    assert!(call.run_until(PATIENCE, quiet).await, "she goes on: {:?}", call.log());
+}
+
+/// Sends a frame, and waits for the error that answers it.
+async fn refused(call: &mut HeadlessCall, frame: Value, code: &str) -> String {
+    let before = told(call, "eva.error").count();
+    call.tell(&frame);
+    let error = wait_for(call, "eva.error", before + 1).await;
+    assert_eq!(error["code"], code, "{frame}: {error}");
+    error["message"].as_str().expect("a sentence").to_owned()
+}
+
+#[test]
+fn typed_words_stop_her_and_are_answered_aloud() {
+    runtime().block_on(async {
+        let mock = MockLlm::start(MockConfig::default()).await.expect("a brain");
+        let gateway = gateway(engines_with_server(mock.url())).await;
+        let mut call = dial(&gateway, &Options::default()).await;
+        call.tell(&json!({"type": "eva.say", "text": " What is the capital of France? "}));
+        let said = wait_for(&mut call, "eva.final", 1).await;
+        assert_eq!(said["text"], "What is the capital of France?");
+        assert_eq!(said["typed"], true);
+        wait_for(&mut call, "eva.words", 1).await;
+        call.run_for(&[], Duration::from_millis(900)).await;
+        call.tell(&json!({"type": "eva.say", "text": "And of Spain?"}));
+        let cut = wait_for(&mut call, "eva.cut", 1).await;
+        wait_for(&mut call, "eva.words", 2).await;
+        heard_out(&mut call).await;
+        let messages = mock.seen().last_request["messages"].clone();
+        let heard = cut["heard_text"].as_str().expect("a text");
+        let expected = ["What is the capital of France?", heard, "And of Spain?"];
+        let texts: Vec<_> = messages.as_array().expect("messages")[1..]
+            .iter()
+            .filter_map(|message| message["content"].as_str())
+            .collect();
+        assert_eq!(texts, expected);
+        for latency in told(&call, "eva.latency") {
+            let parts = &latency["parts_ms"];
+            assert_eq!((&parts["pause"], &parts["words"]), (&json!(0.0), &json!(0.0)));
+            assert!(latency["total_ms"].as_f64().is_some_and(|ms| ms > 50.0), "{latency}");
+        }
+        assert_eq!(told(&call, "eva.latency").count(), 2);
+        let heard = transcribe(call.recording()).await;
+        assert!(heard.contains("ready for you"), "heard {heard:?}");
+        call.hang_up().await.expect("hung up");
+        gateway.shut_down().await;
+    });
+}
+
+#[test]
+fn with_a_button_only_what_is_said_while_it_is_down_counts() {
+    runtime().block_on(async {
+        let mock = MockLlm::start(MockConfig::default()).await.expect("a brain");
+        let gateway = gateway(engines_with_server(mock.url())).await;
+        let options = Options { push_to_talk: true, ..Options::default() };
+        let mut call = dial(&gateway, &options).await;
+        let question = say("What can you do for me today?").await;
+        let (press, release) = (json!({"type": "eva.press"}), json!({"type": "eva.release"}));
+        // The button is up, then down without a word, then down by mistake.
+        call.run_for(&question, Duration::from_millis(3_000)).await;
+        assert!(told(&call, "eva.partial").next().is_none(), "{:?}", call.log());
+        for (presses, held) in [(1, 600), (2, 20)] {
+            call.tell(&press);
+            call.run_for(&[], Duration::from_millis(held)).await;
+            call.tell(&release);
+            let nothing = wait_for(&mut call, "eva.partial", presses).await;
+            assert_eq!(nothing["text"], "");
+            assert!(call.run_until(PATIENCE, |call| call.state() == "listening").await);
+        }
+        assert_eq!(mock.seen().requests, 0);
+        // A question that seems to go on: the button says that it is over.
+        let open = say("Can you tell me something about the").await;
+        call.tell(&press);
+        let length = Duration::from_secs_f64(open.len() as f64 / 48_000.0);
+        call.run_for(&open, length).await;
+        call.tell(&release);
+        let latency = wait_for(&mut call, "eva.latency", 1).await;
+        assert!(told(&call, "eva.partial").any(|partial| partial["text"] != ""), "words so far");
+        let pause = latency["parts_ms"]["pause"].as_f64().expect("a part");
+        assert!((140.0..200.0).contains(&pause), "{latency}");
+        assert!(latency["parts_ms"]["committed"].as_f64() < Some(20.0), "{latency}");
+        println!("from the release to the first sound: {latency}");
+        // Pressed again, she stops; the history has what was heard.
+        call.run_for(&[], Duration::from_millis(900)).await;
+        call.tell(&press);
+        let cut = wait_for(&mut call, "eva.cut", 1).await;
+        assert!(call.run_until(PATIENCE, |call| call.state() == "hearing").await);
+        call.run_for(&say("Yes, please.").await, Duration::from_millis(1_300)).await;
+        call.tell(&release);
+        wait_for(&mut call, "eva.latency", 2).await;
+        heard_out(&mut call).await;
+        let prompt = mock.seen().last_request["messages"].to_string();
+        let heard = cut["heard_text"].as_str().expect("a text");
+        assert!(heard.starts_with("Answer number one"), "{heard}");
+        assert!(prompt.contains(&format!("\"{heard}\"")), "{heard:?}: {prompt}");
+        // Without the button her turn ends as usual.
+        call.tell(&json!({"type": "eva.push_to_talk", "on": false}));
+        assert_eq!(wait_for(&mut call, "eva.configured", 1).await["push_to_talk"], false);
+        let report = call.ask(&question, PATIENCE).await;
+        assert!(report.understood.to_lowercase().contains("what can you do"), "{report:?}");
+        println!("from the last sound to the first, without a button: {:?}", report.parts_ms);
+        call.tell(&json!({"type": "eva.push_to_talk", "on": true}));
+        wait_for(&mut call, "eva.configured", 2).await;
+        call.tell(&press);
+        call.run_for(&question, Duration::from_millis(2_500)).await;
+        call.tell(&release);
+        let last = wait_for(&mut call, "eva.latency", 4).await;
+        println!("from the release to the first sound: {last}");
+        call.hang_up().await.expect("hung up");
+        gateway.shut_down().await;
+    });
+}
+
+#[test]
+fn a_persona_has_its_own_voice_unless_the_caller_names_one() {
+    runtime().block_on(async {
+        let mock = MockLlm::start(MockConfig::default()).await.expect("a brain");
+        let text = |name: &str, voice: &str| {
+            format!(
+                "[[persona]]\nname = \"{name}\"\ntitle.en = \"{name}\"\nvoice = \"{voice}\"\n\
+                     instructions.en = \"You are {name}.\"\ntemperature = 0.7\n"
+            )
+        };
+        let list = text("quick", "en_US-joe-medium@1.5") + &text("absent", "en_US-nobody-high");
+        let personas = Arc::new(Personas::read(&list).expect("a list"));
+        let engines = engines_with_server(mock.url());
+        let call =
+            CallSettings { persona: personas.default_one().clone(), ..CallSettings::default() };
+        let gateway = LocalGateway::start_changed(engines, call, 8, Access::open(), |config| {
+            config.personas = personas;
+        });
+        let gateway = gateway.await.expect("a gateway");
+        for (persona, voice, expected) in [
+            (None, None, "en_US-joe-medium@1.5"),
+            (None, Some("en_US-joe-medium@0.9"), "en_US-joe-medium@0.9"),
+            (Some("absent"), None, "en_US-joe-medium"),
+        ] {
+            let owned = |text: Option<&str>| text.map(str::to_owned);
+            let options =
+                Options { persona: owned(persona), voice: owned(voice), ..Options::default() };
+            let mut call = dial(&gateway, &options).await;
+            let ready = wait_for(&mut call, "eva.ready", 1).await;
+            assert_eq!(
+                (&ready["voice"], &ready["persona"]),
+                (&json!(expected), &json!(persona.unwrap_or("quick")))
+            );
+            call.tell(&json!({"type": "eva.say", "text": "Who are you?"}));
+            wait_for(&mut call, "eva.words", 1).await;
+            let request = mock.seen().last_request;
+            let system = request["messages"][0]["content"].as_str().expect("instructions");
+            assert_eq!(system, format!("You are {}.", persona.unwrap_or("quick")));
+            assert!((request["temperature"].as_f64().expect("a number") - 0.7).abs() < 1e-3);
+            call.hang_up().await.expect("hung up");
+        }
+        let info: Value = reqwest::get(format!("{}/info", gateway.url))
+            .await
+            .expect("an answer")
+            .json()
+            .await
+            .expect("JSON");
+        assert_eq!((&info["persona"], &info["languages"]), (&json!("quick"), &json!(["en"])));
+        assert_eq!((&info["keeps_days"], &info["recording"]), (&json!(0), &json!(false)));
+        let voice = json!({"name": "en_US-joe-medium", "language": "en", "speakers": 1});
+        assert!(info["voices"].as_array().is_some_and(|voices| voices.contains(&voice)), "{info}");
+        assert_eq!(
+            info["personas"][1],
+            json!({
+                "name": "absent",
+                "title": {"en": "absent", "fr": "absent"},
+                "description": {"en": "", "fr": ""},
+            })
+        );
+        gateway.shut_down().await;
+    });
+}
+
+#[test]
+fn voice_and_persona_change_in_a_call_and_what_cannot_be_is_refused() {
+    runtime().block_on(async {
+        let mock = MockLlm::start(MockConfig::default()).await.expect("a brain");
+        let gateway = gateway(engines_with_server(mock.url())).await;
+        let options = Options { persona: Some("teacher".to_owned()), ..Options::default() };
+        let mut call = dial(&gateway, &options).await;
+        assert_eq!(wait_for(&mut call, "eva.ready", 1).await["persona"], "teacher");
+        let mut lengths = Vec::new();
+        for (wish, teaches) in [
+            (json!({"type": "eva.configure", "language": "en"}), true),
+            (json!({"type": "eva.configure", "voice": "en_US-joe-medium@2"}), true),
+            (json!({"type": "eva.configure", "persona": "", "voice": ""}), false),
+        ] {
+            let turn = lengths.len() + 1;
+            call.tell(&wish);
+            let now = wait_for(&mut call, "eva.configured", turn).await;
+            assert_eq!(now["persona"], if teaches { "teacher" } else { "eva" }, "{now}");
+            call.tell(&json!({"type": "eva.say", "text": "Go on."}));
+            // Two sentences a reply; the first ones have the same number of words.
+            let words = wait_for(&mut call, "eva.words", 2 * turn - 1).await;
+            lengths.push(
+                words["words"].as_array().and_then(|w| w.last()).cloned().unwrap_or_default(),
+            );
+            wait_for(&mut call, "eva.words", 2 * turn).await;
+            heard_out(&mut call).await;
+            let system = mock.seen().last_request["messages"][0]["content"].to_string();
+            assert_eq!(system.contains("patient teacher"), teaches, "{system}");
+        }
+        let lengths: Vec<f64> = lengths.iter().filter_map(|word| word["end"].as_f64()).collect();
+        assert!(lengths[1] < 0.7 * lengths[0] && lengths[1] < 0.7 * lengths[2], "{lengths:?}");
+        let configure = |field: &str, value: &str| json!({"type": "eva.configure", field: value});
+        for (frame, code, says) in [
+            (configure("voice", "nobody"), "bad_voice", "en_US-joe-medium"),
+            (configure("voice", "en_US-joe-medium@fast"), "bad_voice", "no speed"),
+            (configure("language", "fr"), "bad_language", "English only"),
+            (configure("language", "xx"), "bad_language", "en, fr or auto"),
+            (configure("persona", "captain"), "bad_persona", "eva, brief"),
+            (json!({"type": "eva.press"}), "bad_event", "eva.push_to_talk"),
+            (json!({"type": "eva.say", "text": ""}), "bad_event", "write some words"),
+            (json!({"type": "session.update"}), "bad_event", "eva.configure"),
+            (json!("eva.say"), "bad_event", "type"),
+        ] {
+            let sentence = refused(&mut call, frame, code).await;
+            assert!(sentence.contains(says) && sentence.ends_with('.'), "{sentence}");
+            call.run_for(&[], Duration::from_millis(260)).await;
+        }
+        assert_eq!(told(&call, "eva.configured").count(), 3, "nothing else has changed");
+        // A flood costs the client its answers, and nobody the call.
+        let before = told(&call, "eva.error").count();
+        (0..500).for_each(|_| call.tell(&json!({"type": "eva.nonsense"})));
+        call.run_for(&[], Duration::from_millis(500)).await;
+        assert!((2..20).contains(&(told(&call, "eva.error").count() - before)));
+        call.run_for(&[], Duration::from_millis(1_000)).await;
+        call.tell(&json!({"type": "eva.say", "text": "Are you there?"}));
+        wait_for(&mut call, "eva.words", 7).await;
+        call.hang_up().await.expect("hung up");
+        gateway.shut_down().await;
     });
 }

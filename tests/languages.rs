@@ -75,3 +75,25 @@ fn a_call_finds_out_which_language_is_spoken_turn_by_turn() {
         gateway.shut_down().await;
     });
 }
+
+#[test]
+fn the_language_changes_in_a_call() {
+    runtime().block_on(async {
+        let brain = MockLlm::start(MockConfig::default()).await.expect("a brain");
+        let gateway = gateway(&brain).await;
+        let options = Options { language: Some("en".to_owned()), ..Options::default() };
+        let mut call = HeadlessCall::dial(&gateway.url, &options).await.expect("a call");
+        call.tell(&serde_json::json!({"type": "eva.configure", "language": "fr"}));
+        let configured = call.run_until(PATIENCE, |call| {
+            let is_french = |event: &serde_json::Value| event["language"] == "fr";
+            call.log().iter().any(|event| event["type"] == "eva.configured" && is_french(event))
+        });
+        assert!(configured.await, "{:?}", call.log());
+        let report = call.ask(&human_french("vm-goodbye.wav"), PATIENCE).await;
+        assert!(report.understood.to_lowercase().contains("revoir"), "{report:?}");
+        let request = brain.seen().last_request.to_string();
+        assert!(request.contains("Réponds en français"), "{request}");
+        call.hang_up().await.expect("hung up");
+        gateway.shut_down().await;
+    });
+}

@@ -54,6 +54,7 @@ fn offers_that_are_none_are_refused_with_a_sentence() {
             (Some(json!(["offer"])), "bad_request"),
             (Some(json!({"type": "offer", "sdp": "v=0", "language": "xx"})), "bad_language"),
             (Some(json!({"type": "offer", "sdp": "v=0", "voice": "nobody"})), "bad_voice"),
+            (Some(json!({"type": "offer", "sdp": "v=0", "persona": "x"})), "bad_persona"),
             (
                 Some(json!({"type": "offer", "sdp": "v=0", "voice": "en_US-joe-medium#2"})),
                 "bad_voice",

@@ -30,7 +30,7 @@ impl LocalGateway {
         max_calls: usize,
         access: Access,
     ) -> anyhow::Result<Self> {
-        Self::begin(engines, call, max_calls, access, false, Storage::off()).await
+        Self::start_changed(engines, call, max_calls, access, |_| {}).await
     }
 
     /// The same with engines that hear every language.
@@ -40,7 +40,8 @@ impl LocalGateway {
         max_calls: usize,
         access: Access,
     ) -> anyhow::Result<Self> {
-        Self::begin(engines, call, max_calls, access, true, Storage::off()).await
+        let change = |config: &mut GatewayConfig| config.multilingual = true;
+        Self::start_changed(engines, call, max_calls, access, change).await
     }
 
     /// The same as [`LocalGateway::start`], with conversations that are kept.
@@ -51,22 +52,31 @@ impl LocalGateway {
         access: Access,
         storage: Storage,
     ) -> anyhow::Result<Self> {
-        Self::begin(engines, call, max_calls, access, false, storage).await
+        let change = |config: &mut GatewayConfig| config.storage = storage;
+        Self::start_changed(engines, call, max_calls, access, change).await
     }
 
-    async fn begin(
+    /// The same as [`LocalGateway::start`], with changes to the gateway's other settings.
+    pub async fn start_changed(
         engines: Engines,
         call: CallSettings,
         max_calls: usize,
         access: Access,
-        multilingual: bool,
-        storage: Storage,
+        change: impl FnOnce(&mut GatewayConfig),
     ) -> anyhow::Result<Self> {
         let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let rtc = RtcConfig { tcp: Some(anywhere), ..RtcConfig::new(anywhere) };
         let chat = ChatSettings::default();
-        let personas = Arc::default();
-        let config = GatewayConfig { rtc, max_calls, call, chat, multilingual, personas, storage };
+        let mut config = GatewayConfig {
+            rtc,
+            max_calls,
+            call,
+            chat,
+            multilingual: false,
+            personas: Arc::default(),
+            storage: Storage::off(),
+        };
+        change(&mut config);
         let gateway = Gateway::start(config, engines).await?;
         let listener = std::net::TcpListener::bind(anywhere)?;
         listener.set_nonblocking(true)?;

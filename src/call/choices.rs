@@ -152,9 +152,11 @@ impl Choices {
             let (voice, clips) = voices::for_call(&self.voices, self.voices.get(spec)?);
             return Ok(Cast { voice, clips, tongues: Vec::new() });
         }
-        let (mut voice, mut clips) = self.own.clone();
+        // Until it is known what the person speaks, EVA has the persona's voice or her usual one.
+        let mut first = (plan.language == Language::Auto).then(|| self.own.clone());
         let mut tongues = Vec::new();
         for (language, spec) in self.roles(plan) {
+            let is_personas = spec.is_some() && spec == plan.persona.voice;
             let known = match spec {
                 None => Some(self.own.clone()),
                 // A call is better with another language's voice than refused.
@@ -167,13 +169,12 @@ impl Choices {
                 },
             };
             let Some((voice, clips)) = known else { continue };
+            if is_personas || first.is_none() {
+                first = Some((voice.clone(), clips.clone()));
+            }
             tongues.push(Tongue { language, voice, clips });
         }
-        // Until it is known what the person speaks, EVA has the voice she usually has.
-        let own = plan.language == Language::Auto && plan.persona.voice.is_none();
-        if let Some(first) = tongues.first().filter(|_| !own) {
-            (voice, clips) = (first.voice.clone(), first.clips.clone());
-        }
+        let (voice, clips) = first.unwrap_or_else(|| self.own.clone());
         Ok(Cast { voice, clips, tongues })
     }
 

@@ -49,10 +49,17 @@ pub(super) async fn loaded(slot: &mut Option<Changing>) -> (Plan, Option<Cast>) 
     let result = (&mut changing.loading).await;
     let Some(changing) = slot.take() else { return std::future::pending().await };
     let cast = match result {
-        Ok(cast) => cast.map_err(|error| tracing::warn!(%error, "a voice could not be loaded")),
-        Err(error) => Err(tracing::error!(%error, "the loading of a voice broke")),
+        Ok(Ok(cast)) => Some(cast),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "a voice could not be loaded");
+            None
+        }
+        Err(error) => {
+            tracing::error!(%error, "the loading of a voice broke");
+            None
+        }
     };
-    (changing.plan, cast.ok())
+    (changing.plan, cast)
 }
 
 /// How many frames may still be followed.

@@ -74,7 +74,7 @@ struct Playing {
     sounding: bool,
     /// Released once, and withheld again: some of its sound is queued.
     withheld: bool,
-    /// Where a filler before it ends, in the queue's samples.
+    /// Where what sounds before it ends (a filler, another reply's fade), in the queue's samples.
     filled_until: u64,
     /// RTP timestamp at which it was suspended.
     suspended_at: Option<u32>,
@@ -101,7 +101,8 @@ impl Playout {
             suspended_at: None,
             complete: false,
             sounding: false,
-            filled_until: 0,
+            // What fades out of the reply before is none of this one's.
+            filled_until: self.out.queued_end(),
             rtp_start: None,
             sentences: VecDeque::new(),
             begun: Vec::new(),
