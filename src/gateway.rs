@@ -3,9 +3,11 @@
 //! In: a [`GatewayConfig`], invitations from `signaling/`. Out: calls, each a task of its own. Owns the
 //! engines, the media endpoint and the table of calls; holds no state of a call beyond its handle.
 
+mod catalogue;
 mod connections;
 mod protocol;
 
+pub use catalogue::{Catalogue, ListedVoice};
 pub use connections::Playing;
 
 use std::sync::Arc;
@@ -17,15 +19,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admission::CallTicket;
-use crate::call::{self, CallSettings, Engines, Leg, Recall, Setup, Tongue};
+use crate::call::{self, CallSettings, ChoiceError, Choices, Engines, Leg, Plan, Recall, Setup};
 use crate::chat::{Chat, ChatSettings};
 use crate::ids::{CallId, SessionId};
 use crate::language::Language;
 use crate::observability::Metrics;
+use crate::personas::Personas;
 use crate::realtime::{self, Session};
 use crate::rtc::{Flow, LegHandle, RtcConfig, RtcEndpoint, RtcError};
 use crate::speaking::clips::Clips;
-use crate::speaking::{SpecError, VitsVoice, Voice, VoiceSpec};
+use crate::speaking::{VitsVoice, Voice, VoiceSpec};
 use crate::storage::Storage;
 use crate::turn;
 use crate::voices::{self, VoiceError};
@@ -50,6 +53,10 @@ pub struct Wishes {
     pub language: Option<String>,
     /// The voice to answer with, as [`VoiceSpec`] reads it; the gateway's own where absent.
     pub voice: Option<String>,
+    /// The persona's name; the default one where absent.
+    pub persona: Option<String>,
+    /// Turns begin and end with a button.
+    pub push_to_talk: bool,
     /// Changes to the conversation's settings, as [`turn::Settings::changed_by`] takes them.
     pub conversation: Option<serde_json::Value>,
     /// The conversation to go on with; a new one where absent.
@@ -90,6 +97,9 @@ pub enum Refusal {
     /// The language is not spoken here.
     #[error("{0}")]
     Language(String),
+    /// There is no such persona here.
+    #[error("{0}")]
+    Persona(String),
     /// There is no such voice here.
     #[error("{0}.")]
     Voice(String),
@@ -126,6 +136,10 @@ pub struct About {
     pub brain: String,
     /// Language of calls that ask for none.
     pub language: Language,
+    /// Days that what is said is kept; 0 where it is not.
+    pub keeps_days: u32,
+    /// Calls are recorded.
+    pub recording: bool,
 }
 
 /// How a gateway is set up; the engines come beside it.
@@ -141,6 +155,10 @@ pub struct GatewayConfig {
     pub chat: ChatSettings,
     /// Whether the multilingual recogniser is loaded.
     pub multilingual: bool,
+    /// Who EVA can be.
+    pub personas: Arc<Personas>,
+    /// Calls are recorded.
+    pub recording: bool,
     /// Where conversations are kept.
     pub storage: Storage,
 }
@@ -156,6 +174,7 @@ pub struct Gateway {
     legs: Arc<DashMap<CallId, LegHandle>>,
     tasks: TaskTracker,
     closing: AtomicBool,
+    catalogue: catalogue::Cached,
     started: Instant,
     metrics: Metrics,
 }
@@ -164,6 +183,13 @@ impl Gateway {
     /// Binds the media ports. The engines are warm already.
     pub async fn start(config: GatewayConfig, engines: Engines) -> Result<Arc<Self>, RtcError> {
         let endpoint = RtcEndpoint::bind(config.rtc.clone()).await?;
+        for persona in config.personas.all() {
+            let voice = persona.voice.as_ref().map(|spec| engines.voices.check(spec));
+            if let Some(Err(error)) = voice {
+                let persona = &persona.name;
+                tracing::warn!(%error, persona, "a persona speaks with another voice than its own");
+            }
+        }
         let chat = Chat::new(
             engines.clone(),
             config.call.clone(),
@@ -179,6 +205,7 @@ impl Gateway {
             legs: Arc::default(),
             tasks: TaskTracker::new(),
             closing: AtomicBool::new(false),
+            catalogue: catalogue::Cached::default(),
             started: Instant::now(),
             metrics: Metrics::install(),
         }))
@@ -191,14 +218,16 @@ impl Gateway {
 
     /// Takes a place, and gets ready what the call wants.
     async fn prepare(&self, wishes: &Wishes) -> Result<Prepared, Refusal> {
-        let mut settings = self.settings_for(wishes)?;
+        let choices = self.choices();
+        let plan = planned(&choices, wishes)?;
+        let mut settings = self.settings_for(wishes, &plan)?;
         if self.closing.load(Ordering::Acquire) {
             return Err(Refusal::Closing { retry_after_s: 10 });
         }
         let place = self.take_place()?;
-        let engines = self.engines_for(wishes, settings.language).await?;
+        let engines = self.engines_for(&choices, &plan).await?;
         settings.memory = self.recall(wishes).await;
-        Ok(Prepared { place, engines, settings })
+        Ok(Prepared { place, engines, settings, choices, plan })
     }
 
     /// What was said in the session before. A call is better without it than refused.
@@ -226,14 +255,14 @@ impl Gateway {
         realtime: Option<Box<Session>>,
         ticket: Option<CallTicket>,
     ) -> CallId {
-        let Prepared { place, engines, settings } = prepared;
+        let Prepared { place, engines, settings, choices, plan } = prepared;
         let id = place.id;
         if let Leg::Web(leg) = &leg
             && let Some(handle) = leg.handle()
         {
             self.legs.insert(id, handle);
         }
-        let setup = Setup { leg, engines, settings, realtime };
+        let setup = Setup { leg, engines, settings, realtime, choices, plan };
         self.tasks.spawn(async move {
             call::run(id, setup, place.ended.clone()).await;
             drop((ticket, place));
@@ -241,46 +270,34 @@ impl Gateway {
         id
     }
 
-    fn settings_for(&self, wishes: &Wishes) -> Result<CallSettings, Refusal> {
+    /// What a call can choose among.
+    fn choices(&self) -> Choices {
+        let GatewayConfig { personas, call, multilingual, .. } = &self.config;
+        Choices::new(&self.engines, personas.clone(), call.language, *multilingual)
+    }
+
+    fn settings_for(&self, wishes: &Wishes, plan: &Plan) -> Result<CallSettings, Refusal> {
         let mut settings = self.config.call.clone();
-        let asked = wishes.language.as_deref();
-        let language = spoken_language(asked, settings.language, self.config.multilingual)?;
         if let Some(changes) = &wishes.conversation {
             settings.turn = settings.turn.changed_by(changes)?;
         }
-        settings.set_language(language);
+        settings.set_language(plan.language);
+        settings.persona = plan.persona.clone();
+        settings.push_to_talk |= wishes.push_to_talk;
         Ok(settings)
     }
 
-    /// The engines of a call, with the voice it asks for, or else with one for each of its languages.
-    async fn engines_for(&self, wishes: &Wishes, language: Language) -> Result<Engines, Refusal> {
-        let mut engines = self.engines.clone();
-        let wanted = wishes.voice.as_deref().map(str::trim).filter(|voice| !voice.is_empty());
-        if let Some(wanted) = wanted {
-            let spec: VoiceSpec = wanted.parse().map_err(|error: SpecError| bad_voice(&error))?;
-            (engines.voice, engines.clips) = self.voice(spec).await?;
-            return Ok(engines);
-        }
-        let languages: &[Language] = match language {
-            Language::Auto => &[Language::En, Language::Fr],
-            Language::En => &[Language::En],
-            Language::Fr => &[Language::Fr],
+    /// The engines of a call, with the voices of its plan, loaded if need be.
+    async fn engines_for(&self, choices: &Choices, plan: &Plan) -> Result<Engines, Refusal> {
+        let cast = if choices.is_ready(plan) {
+            choices.cast(plan)
+        } else {
+            let (choices, plan) = (choices.clone(), plan.clone());
+            let loading = tokio::task::spawn_blocking(move || choices.cast(&plan));
+            loading.await.map_err(|error| Refusal::Media(error.to_string()))?
         };
-        for &language in languages {
-            if voices::speaks(&self.engines.voice.name(), language) {
-                let (voice, clips) = (self.engines.voice.clone(), self.engines.clips.clone());
-                engines.tongues.push(Tongue { language, voice, clips });
-            } else if let Some(spec) = engines.voices.speaking(language) {
-                // A call is better with another language's voice than refused.
-                if let Ok((voice, clips)) = self.voice(spec).await {
-                    engines.tongues.push(Tongue { language, voice, clips });
-                }
-            }
-        }
-        if let (false, Some(own)) = (language == Language::Auto, engines.tongues.first()) {
-            (engines.voice, engines.clips) = (own.voice.clone(), own.clips.clone());
-        }
-        Ok(engines)
+        let call::Cast { voice, clips, tongues } = cast.map_err(voice_refusal)?;
+        Ok(Engines { voice, clips, tongues, ..self.engines.clone() })
     }
 
     /// A voice and its clips, loaded if need be.
@@ -352,6 +369,8 @@ impl Gateway {
             voice: self.engines.voice.name(),
             brain: self.engines.llm.name(),
             language: self.config.call.language,
+            keeps_days: self.config.storage.kept_days(),
+            recording: self.config.recording,
         }
     }
 
@@ -409,6 +428,8 @@ struct Prepared {
     place: Place,
     engines: Engines,
     settings: CallSettings,
+    choices: Choices,
+    plan: Plan,
 }
 
 /// One call's place in the table.
@@ -427,29 +448,16 @@ impl Drop for Place {
     }
 }
 
-/// The language that is asked for, if it is understood here; `own` where none is.
-fn spoken_language(
-    asked: Option<&str>,
-    own: Language,
-    multilingual: bool,
-) -> Result<Language, Refusal> {
-    let language = match asked {
-        None | Some("") => own,
-        Some("en") => Language::En,
-        Some("fr") => Language::Fr,
-        Some("auto") => Language::Auto,
-        Some(_) => {
-            return Err(Refusal::Language("Choose en, fr or auto as the language.".to_owned()));
-        }
-    };
-    if language != Language::En && !multilingual {
-        return Err(Refusal::Language(
-            "This gateway understands English only; its owner can start it with --language auto \
-             after `eva models pull whisper-base`."
-                .to_owned(),
-        ));
-    }
-    Ok(language)
+/// The plan for a caller's wishes.
+fn planned(choices: &Choices, wishes: &Wishes) -> Result<Plan, Refusal> {
+    let voice = wishes.voice.as_deref();
+    let (language, persona) = (wishes.language.as_deref(), wishes.persona.as_deref());
+    choices.asked(choices.usual(), voice, language, persona).map_err(|error| match error {
+        ChoiceError::Language(error) => Refusal::Language(error.to_string()),
+        ChoiceError::Persona(error) => Refusal::Persona(error.to_string()),
+        ChoiceError::Spec(error) => bad_voice(&error),
+        ChoiceError::Voice(error) => voice_refusal(error),
+    })
 }
 
 fn bad_voice(error: &dyn std::error::Error) -> Refusal {

@@ -28,6 +28,7 @@
 //! a call: text conversations, speech of a text, words of a recording. [`inference`] runs the
 //! models, each on a thread of its own, the most urgent work first. [`models`] fetches and verifies
 //! their files, [`engines`] starts and warms them, [`voices`] are loaded when first asked for.
+//! [`personas`] are who EVA can be.
 //! [`storage`] keeps conversations beyond their call, if the owner wants it. [`realtime`] is OpenAI's
 //! protocol as a pure session that a call drives; [`admission`] counts who calls, [`outbound`] keeps
 //! the gateway's own requests away from private addresses.
@@ -61,6 +62,7 @@ pub mod listening;
 pub mod models;
 pub mod observability;
 pub mod outbound;
+pub mod personas;
 pub mod private;
 pub mod realtime;
 pub mod rtc;

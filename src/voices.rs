@@ -12,7 +12,7 @@ use std::time::Instant;
 use crate::audio::WIRE_RATE;
 use crate::audio::resample::resample;
 use crate::language::Language;
-use crate::models::{DEFAULT_VOICE, ModelError, Store, cache_dir};
+use crate::models::{DEFAULT_VOICE, ModelError, Store, VoiceState, cache_dir};
 use crate::speaking::clips::Clips;
 use crate::speaking::{
     Device, SpeakError, StartError, UnknownSpeaker, VitsVoice, Voice, VoiceSpec,
@@ -100,6 +100,13 @@ impl Voices {
     /// The names of the installed voices.
     pub fn installed(&self) -> Vec<String> {
         self.store.installed_voices()
+    }
+
+    /// The installed voices, with their speakers counted. Reads the disk.
+    pub fn listed(&self) -> Vec<(String, u32)> {
+        let all = self.store.voices().unwrap_or_default().into_iter();
+        let whole = all.filter(|voice| voice.state == VoiceState::Installed);
+        whole.map(|voice| (voice.name, voice.speakers)).collect()
     }
 
     /// A voice whose network is loaded already; costs nothing.
@@ -200,6 +207,20 @@ pub fn speaks(name: &str, language: Language) -> bool {
         Language::Auto => return true,
     };
     name.starts_with(&format!("{}_", language.code())) || name.starts_with(mms)
+}
+
+/// Whether a voice of this name may speak the language: a name that tells no language may.
+pub fn may_speak(name: &str, language: Language) -> bool {
+    let tells = name.starts_with("mms-") || name.as_bytes().get(2) == Some(&b'_');
+    !tells || speaks(name, language)
+}
+
+/// The language of the voice of this name, as far as its name tells: `en`, or an ISO 639-3 code.
+pub fn language_of(name: &str) -> &str {
+    match name.strip_prefix("mms-") {
+        Some(iso) => iso.get(..3).unwrap_or(iso),
+        None => name.split(['_', '-']).next().unwrap_or_default(),
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -58,14 +58,20 @@ impl Fortress {
             max_calls: PLACES,
             call: CallSettings::default(),
             multilingual: false,
+            personas: Arc::default(),
+            recording: false,
             storage: eva_voice::storage::Storage::off(),
         };
         let gateway = Gateway::start(config, engines).await.expect("a gateway");
         let listener = std::net::TcpListener::bind(anywhere).expect("a port");
         listener.set_nonblocking(true).expect("a socket");
         let address = listener.local_addr().expect("an address");
-        let service =
-            Service { gateway: gateway.clone(), access: access.clone(), ice: Arc::default(), web: None };
+        let service = Service {
+            gateway: gateway.clone(),
+            access: access.clone(),
+            ice: Arc::default(),
+            web: None,
+        };
         let patience = Patience { headers: PATIENCE, ..Patience::default() };
         tokio::spawn(server::serve(listener, service, None, Handle::new(), patience));
         Self { address, gateway, access, all: all.key, calls: calls.key }

@@ -65,7 +65,17 @@ impl LocalGateway {
         let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let rtc = RtcConfig { tcp: Some(anywhere), ..RtcConfig::new(anywhere) };
         let chat = ChatSettings::default();
-        let config = GatewayConfig { rtc, max_calls, call, chat, multilingual, storage };
+        let personas = Arc::default();
+        let config = GatewayConfig {
+            rtc,
+            max_calls,
+            call,
+            chat,
+            multilingual,
+            personas,
+            recording: false,
+            storage,
+        };
         let gateway = Gateway::start(config, engines).await?;
         let listener = std::net::TcpListener::bind(anywhere)?;
         listener.set_nonblocking(true)?;

@@ -6,6 +6,7 @@
 use serde::Serialize;
 
 use crate::ids::{CallId, ReplyId, SessionId, TurnId};
+use crate::language::Language;
 use crate::observability::Parts;
 use crate::turn::{State, WhyHangUp};
 
@@ -23,7 +24,9 @@ pub enum Event<'a> {
         /// Name of the language model.
         brain: &'a str,
         /// Language of the call.
-        language: crate::language::Language,
+        language: Language,
+        /// Name of the persona.
+        persona: &'a str,
         /// The session that the call belongs to, for a later call; absent where nothing is kept.
         #[serde(skip_serializing_if = "Option::is_none")]
         session_id: Option<&'a SessionId>,
@@ -42,6 +45,8 @@ pub enum Event<'a> {
         turn_id: TurnId,
         /// The words.
         text: &'a str,
+        /// They were typed, not spoken.
+        typed: bool,
     },
     /// A sentence of EVA's that begins to sound.
     #[serde(rename = "eva.words")]
@@ -131,6 +136,18 @@ pub enum Event<'a> {
         parts_ms: Parts,
         /// Their sum.
         total_ms: f64,
+    },
+    /// The call is another from the next reply on.
+    #[serde(rename = "eva.configured")]
+    Configured {
+        /// Name of the voice.
+        voice: &'a str,
+        /// Language of the call.
+        language: Language,
+        /// Name of the persona.
+        persona: &'a str,
+        /// Turns begin and end with a button.
+        push_to_talk: bool,
     },
     /// Something went wrong; the call goes on.
     #[serde(rename = "eva.error")]

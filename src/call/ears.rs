@@ -16,7 +16,7 @@ use crate::audio::jitter::JitterConfig;
 use crate::audio::pcm_in::PcmIn;
 use crate::audio::sound_in::{Frame, RtpFields, SoundIn};
 use crate::listening::partials::Partials;
-use crate::listening::silero::VadStream;
+use crate::listening::silero::{VadStream, VadWindow};
 use crate::listening::smart_turn::EndOfTurn;
 use crate::listening::speech_marks::{MarksConfig, SpeechMark, SpeechMarks};
 use crate::listening::{LISTENING_RATE, Language, ListenError, Pass, PassHandle, Transcript};
@@ -61,17 +61,33 @@ pub(super) struct Ears {
     input: Source,
     vad: VadStream,
     marks: SpeechMarks,
+    marks_config: MarksConfig,
     pub(super) sound: TurnSound,
     language: Language,
     partial: PartialPasses,
     finals: Option<(PassId, At, PassHandle)>,
     vote: Option<(PassId, Vote)>,
     engines: Engines,
-    /// The client says where turns end.
-    by_hand: bool,
+    bounds: Bounds,
+    /// Where the stream of voice activity began in the call's sound, in samples.
+    vad_from: u64,
     /// First sample and arrival of the latest frames.
     arrivals: VecDeque<(u64, At)>,
     echo: Echo,
+}
+
+/// Who says where turns begin and end.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Bounds {
+    /// The person's voice.
+    Voice,
+    /// The client, when it has sent a turn.
+    Client,
+    /// A button: only what is heard while it is down counts.
+    Button {
+        /// It is.
+        down: bool,
+    },
 }
 
 /// Where the person's sound comes from.
@@ -136,9 +152,11 @@ impl Ears {
             input: Source::Rtp(Box::new(
                 SoundIn::new(JitterConfig::default()).expect("libopus decodes 16 kHz mono"),
             )),
-            by_hand: false,
+            bounds: Bounds::Voice,
+            vad_from: 0,
             vad: engines.vad.stream(),
             marks: SpeechMarks::new(MarksConfig::default()),
+            marks_config: MarksConfig::default(),
             sound: TurnSound::default(),
             language,
             partial: PartialPasses::default(),
@@ -178,19 +196,56 @@ impl Ears {
         if let Some(activation) = activation {
             let before = MarksConfig::default();
             let deactivation = (activation - 0.15).max(0.05);
-            self.marks = SpeechMarks::new(MarksConfig { activation, deactivation, ..before });
+            self.marks_config = MarksConfig { activation, deactivation, ..before };
+            self.marks = SpeechMarks::new(self.marks_config);
         }
-        if self.by_hand != by_hand {
-            self.by_hand = by_hand;
-            self.clear();
+        self.bound_by(if by_hand { Bounds::Client } else { Bounds::Voice });
+    }
+
+    /// The person speaks this language from now on.
+    pub(super) fn set_language(&mut self, language: Language) {
+        self.language = language;
+    }
+
+    /// Turns begin and end with a button from now on, or with the voice again.
+    pub(super) fn follow_button(&mut self, on: bool) {
+        self.bound_by(if on { Bounds::Button { down: false } } else { Bounds::Voice });
+    }
+
+    fn bound_by(&mut self, bounds: Bounds) {
+        if self.bounds == bounds {
+            return;
         }
+        self.bounds = bounds;
+        // What was heard before is forgotten, and the voice is listened for anew.
+        self.vad = self.engines.vad.stream();
+        self.marks = SpeechMarks::new(self.marks_config);
+        self.echo.held = None;
+        self.vad_from = self.sound.end();
+        self.clear();
+    }
+
+    /// The button is down: the open turn's sound begins or goes on, partials too.
+    pub(super) fn press(&mut self, now: At) {
+        self.bounds = Bounds::Button { down: true };
+        self.sound.go_on();
+        self.partial.due = Some(now + FIRST_PARTIAL);
+        self.partial.every = PARTIAL_EVERY;
+    }
+
+    /// The button is up; how much sound the open turn has.
+    pub(super) fn lift(&mut self) -> Duration {
+        self.bounds = Bounds::Button { down: false };
+        self.partial.due = None;
+        let samples = self.sound.of_turn().len() as u64;
+        Duration::from_millis(samples * 1000 / u64::from(LISTENING_RATE))
     }
 
     /// Forgets the sound so far.
     pub(super) fn clear(&mut self) {
         self.sound.discard();
         self.turn_over();
-        if self.by_hand {
+        if self.bounds == Bounds::Client {
             self.sound.open_at(self.sound.end());
         }
     }
@@ -234,12 +289,15 @@ impl Ears {
     fn take_frames(&mut self, now: At) {
         while let Some(mut frame) = self.input.poll_frame(now) {
             self.echo.left_over = self.echo.guard.hear(&mut frame.samples).residual_is_echo;
+            if self.bounds == (Bounds::Button { down: false }) {
+                continue;
+            }
             if self.arrivals.len() == ARRIVALS {
                 self.arrivals.pop_front();
             }
             self.arrivals.push_back((self.sound.end(), frame.arrived));
             self.sound.push(&frame.samples);
-            if !self.by_hand {
+            if self.bounds == Bounds::Voice {
                 self.vad.push(&frame.samples);
             }
         }
@@ -266,13 +324,17 @@ impl Ears {
         self.partial.due.get_or_insert(now);
     }
 
-    /// Starts the final pass over the open turn's sound, and the vote on it.
+    /// Starts the final pass over the open turn's sound, and the vote on it; none where a button has
+    /// ended the turn.
     pub(super) fn start_pass(&mut self, now: At, pass: PassId) {
         self.partial.due = None;
         self.partial.running = None;
         let sound = self.sound.of_turn().to_vec();
         let words = self.engines.transcriber.transcribe(sound, self.language, Pass::Final);
         self.finals = Some((pass, now, words));
+        if matches!(self.bounds, Bounds::Button { .. }) {
+            return;
+        }
         self.vote = match self.engines.end_of_turn.judge(self.sound.for_vote().to_vec()) {
             Ok(vote) => Some((pass, vote)),
             Err(error) => {
@@ -301,7 +363,10 @@ impl Ears {
             }
             tokio::select! {
                 biased;
-                window = self.vad.next() => self.marks.handle(window),
+                window = self.vad.next() => {
+                    let end_sample = window.end_sample + self.vad_from;
+                    self.marks.handle(VadWindow { end_sample, ..window });
+                }
                 result = of_pass(&mut self.finals) => {
                     let (pass, started, heard) = result;
                     let level = self.sound.level_dbfs();

@@ -5,12 +5,16 @@
 //! a piece of a reply, a deadline), tells the turn machine, and does what it says.
 
 mod asides;
+mod button;
+mod choices;
 mod client;
 mod conversation;
 mod ears;
+mod frames;
 mod leg;
 mod line;
 mod memory;
+mod own;
 mod playout;
 mod realtime;
 mod recorder;
@@ -18,6 +22,7 @@ pub(crate) mod reply;
 mod task;
 mod turn_sound;
 
+pub use choices::{Cast, ChoiceError, Choices, Plan};
 pub use client::{Event, Word};
 pub use leg::{Leg, SocketEnds, SocketLeg, socket};
 pub use memory::Recall;
@@ -31,10 +36,10 @@ use crate::language::Language;
 use crate::listening::Transcriber;
 use crate::listening::silero::VadEngine;
 use crate::listening::smart_turn::EndOfTurnEngine;
+use crate::personas::{Persona, Personas};
 use crate::speaking::Voice;
 use crate::speaking::clips::Clips;
 use crate::thinking::Llm;
-use crate::thinking::history::default_system;
 use crate::thinking::tools::Toolbox;
 use crate::turn::{self, At};
 use crate::voices::Voices;
@@ -78,11 +83,15 @@ pub struct Tongue {
 pub struct CallSettings {
     /// What the person speaks.
     pub language: Language,
-    /// Instructions to the language model; the language's own where `None`.
+    /// Who EVA is.
+    pub persona: Arc<Persona>,
+    /// Turns begin and end with a button.
+    pub push_to_talk: bool,
+    /// Instructions to the language model; the persona's own where `None`.
     pub instructions: Option<String>,
     /// The most tokens of a reply.
     pub max_tokens: u32,
-    /// Sampling temperature.
+    /// Sampling temperature, where the persona has none.
     pub temperature: f32,
     /// The conversation's settings.
     pub turn: turn::Settings,
@@ -97,6 +106,8 @@ impl Default for CallSettings {
     fn default() -> Self {
         Self {
             language: Language::En,
+            persona: Personas::default().default_one().clone(),
+            push_to_talk: false,
             instructions: None,
             max_tokens: 200,
             temperature: 0.4,
@@ -116,7 +127,13 @@ impl CallSettings {
 
     /// The instructions in force.
     pub fn instructions(&self) -> String {
-        self.instructions.clone().unwrap_or_else(|| default_system(self.language.code()).to_owned())
+        let own = || self.persona.instructions(self.language).to_owned();
+        self.instructions.clone().unwrap_or_else(own)
+    }
+
+    /// The sampling temperature in force.
+    pub fn temperature(&self) -> f32 {
+        self.persona.temperature.unwrap_or(self.temperature)
     }
 }
 

@@ -72,10 +72,12 @@ pub(super) async fn loaded(slot: &mut Option<Loading>) -> Option<VitsVoice> {
 }
 
 impl Call {
-    /// Takes a client's text. Clients of EVA's own protocol have nothing to say.
+    /// Takes a client's text.
     pub(super) fn client(&mut self, text: &str) {
         if self.line.client(text) {
             self.follow_client();
+        } else {
+            self.own_client(text);
         }
     }
 
@@ -239,7 +241,7 @@ impl Call {
             max_tokens: wanted.unwrap_or(self.settings.max_tokens),
             temperature: config
                 .and_then(|config| config.temperature)
-                .unwrap_or(self.settings.temperature),
+                .unwrap_or_else(|| self.settings.temperature()),
         }
     }
 

@@ -9,11 +9,12 @@ use super::conversation::Conversation;
 use super::ears::{COMMITTED, Ears, Heard as Hears};
 use super::line::Line;
 use super::memory::Memory;
+use super::own::{self, Own};
 use super::playout::{Heard, Note, Playout};
 use super::realtime::{self, Wishes};
 use super::recorder::Recorder;
 use super::reply::{Made, ReplyMaker, Sentence};
-use super::{CallSettings, Clock, Engines, Leg};
+use super::{CallSettings, Choices, Clock, Engines, Leg, Plan};
 use crate::audio::opus::EncoderConfig;
 use crate::audio::pacer::Pacer;
 use crate::audio::sound_out::SoundOut;
@@ -45,16 +46,24 @@ pub struct Setup {
     pub settings: CallSettings,
     /// The session of a client that speaks OpenAI's Realtime protocol.
     pub realtime: Option<Box<Session>>,
+    /// What it can be changed to while it lasts.
+    pub choices: Choices,
+    /// What it has chosen of that.
+    pub plan: Plan,
 }
 
 /// Runs a call to its end: the caller hangs up or vanishes, or `ended` is cancelled.
 pub async fn run(id: CallId, setup: Setup, ended: CancellationToken) {
-    let Setup { leg, engines, settings, realtime } = setup;
+    let Setup { leg, engines, settings, realtime, choices, plan } = setup;
     let (out, mut events) = leg.split();
     tracing::info!(call = %id, "call begins");
     let began = Instant::now();
-    let mut call = Call::new(id, Line::new(out, realtime), &engines, settings);
+    let own = Own::new(choices, plan);
+    let mut call = Call::new(id, Line::new(out, realtime), &engines, settings, own);
     call.follow_client();
+    if call.settings.push_to_talk && call.line.session().is_none() {
+        call.push_to_talk(true);
+    }
     loop {
         let wake = call.clock.instant(call.next_wake());
         tokio::select! {
@@ -65,6 +74,7 @@ pub async fn run(id: CallId, setup: Setup, ended: CancellationToken) {
             heard = call.ears.next(call.clock) => call.heard(heard),
             made = made(&mut call.reply, call.playout.has_room()) => call.made(made),
             voice = realtime::loaded(&mut call.record.wishes.voice) => call.take_voice(voice),
+            (plan, cast) = own::loaded(&mut call.record.own.changing) => call.take_cast(plan, cast),
         }
         call.act();
         call.history.settle();
@@ -101,11 +111,10 @@ pub(super) struct Call {
 }
 
 /// What the call keeps for its latency records and clients.
-#[derive(Default)]
 pub(super) struct Record {
     connected: bool,
-    turn: Option<TurnId>,
-    clock: TurnClock,
+    turn: Option<AnsweredTurn>,
+    pub(super) clock: TurnClock,
     /// The filler and the backchannel said last, which are not the next ones.
     pub(super) filler: Option<ClipId>,
     pub(super) backchannel: Option<ClipId>,
@@ -119,6 +128,33 @@ pub(super) struct Record {
     ahead: u32,
     /// What a Realtime client wants.
     pub(super) wishes: Wishes,
+    /// What a client of EVA's own protocol wants.
+    pub(super) own: Own,
+}
+
+/// The turn that the next reply answers.
+#[derive(Clone, Copy)]
+struct AnsweredTurn {
+    id: TurnId,
+    typed: bool,
+}
+
+impl Record {
+    fn new(wishes: Wishes, own: Own) -> Self {
+        Self {
+            connected: false,
+            turn: None,
+            clock: TurnClock::default(),
+            filler: None,
+            backchannel: None,
+            language: None,
+            tools: ToolWait::None,
+            over: false,
+            ahead: 0,
+            wishes,
+            own,
+        }
+    }
 }
 
 /// How a reply waits for its tools.
@@ -134,7 +170,13 @@ enum ToolWait {
 }
 
 impl Call {
-    fn new(id: CallId, line: Line, engines: &Engines, mut settings: CallSettings) -> Self {
+    fn new(
+        id: CallId,
+        line: Line,
+        engines: &Engines,
+        mut settings: CallSettings,
+        own: Own,
+    ) -> Self {
         let clock = Clock { began: Instant::now() };
         let out = SoundOut::new(EncoderConfig::default(), rand::random())
             .expect("libopus encodes 48 kHz mono");
@@ -151,7 +193,7 @@ impl Call {
             reply: None,
             playout: Playout::new(out),
             pacer: Pacer::new(At::ZERO),
-            record: Record { wishes: Wishes::of(&settings, engines), ..Record::default() },
+            record: Record::new(Wishes::of(&settings, engines), own),
             engines: engines.clone(),
             settings,
         }
@@ -159,8 +201,9 @@ impl Call {
 
     /// When something is due without anything happening.
     fn next_wake(&self) -> At {
-        let others = [self.ears.poll_timeout(), self.turn.poll_timeout()].into_iter().flatten();
-        others.fold(self.pacer.next_due(), At::min)
+        let button = self.record.own.button.due();
+        let others = [self.ears.poll_timeout(), self.turn.poll_timeout(), button];
+        others.into_iter().flatten().fold(self.pacer.next_due(), At::min)
     }
 
     /// Does what is due now; false when the call is over.
@@ -172,6 +215,7 @@ impl Call {
             self.slot(now);
         }
         self.ears.wake(now);
+        self.wake_button(now);
         self.turn.wake(now);
         self.record.connected || now < CONNECT_WITHIN
     }
@@ -251,7 +295,9 @@ impl Call {
         match event {
             Some(LegEvent::Connected) => {
                 self.record.connected = true;
-                if self.history.goes_on() {
+                // The usual instructions have been read ahead at the start.
+                let unusual = self.record.own.plan != self.record.own.choices.usual();
+                if self.history.goes_on() || unusual {
                     self.engines.llm.read_ahead(self.prompt(&Private::default()));
                 }
             }
@@ -309,11 +355,16 @@ impl Call {
             return;
         }
         self.record.language = Some(language);
+        self.speak(language);
+        self.turn.tell(now, Input::Speaks { language });
+    }
+
+    /// Takes the voice for this language, where the call has one for each.
+    pub(super) fn speak(&mut self, language: Language) {
         if let Some(tongue) = self.engines.tongues.iter().find(|tongue| tongue.language == language)
         {
             (self.engines.voice, self.engines.clips) = (tongue.voice.clone(), tongue.clips.clone());
         }
-        self.turn.tell(now, Input::Speaks { language });
     }
 
     fn mark(&mut self, now: At, mark: SpeechMark) {
@@ -399,6 +450,7 @@ impl Call {
                     self.playout.withdraw(reply);
                 }
                 Action::Commit { turn, words } => self.commit(turn, &words),
+                Action::CommitTyped { turn, words } => self.commit_typed(turn, &words),
                 Action::Reopen { turn } => {
                     tracing::debug!(call = %self.id, turn = turn.0, "the turn goes on");
                     self.history.reopen();
@@ -457,12 +509,20 @@ impl Call {
     fn commit(&mut self, turn: TurnId, words: &Private<String>) {
         let now = self.clock.now();
         self.record.clock.pass(Milestone::Committed, now);
-        self.record.turn = Some(turn);
+        self.record.turn = Some(AnsweredTurn { id: turn, typed: false });
         let key = self.history.user(words.reveal());
         self.line.happened(Happening::Committed { turn, words: words.reveal(), key });
         self.ears.sound.commit();
         self.ears.turn_over();
-        self.tell(&Event::Final { turn_id: turn, text: words.reveal() });
+        self.tell(&Event::Final { turn_id: turn, text: words.reveal(), typed: false });
+    }
+
+    /// What the person typed enters the history; what they say meanwhile goes on.
+    fn commit_typed(&mut self, turn: TurnId, words: &Private<String>) {
+        self.record.clock.pass(Milestone::Committed, self.clock.now());
+        self.record.turn = Some(AnsweredTurn { id: turn, typed: true });
+        self.history.user(words.reveal());
+        self.tell(&Event::Final { turn_id: turn, text: words.reveal(), typed: true });
     }
 
     /// The person interrupts: what was heard stays in the history, and the clients are told.
@@ -492,6 +552,7 @@ impl Call {
             voice: &voice,
             brain: &brain,
             language: self.settings.language,
+            persona: &self.settings.persona.name,
             session_id: self.history.session(),
         });
         self.tell(&Event::Turn { state: State::Listening });
@@ -519,13 +580,17 @@ impl Call {
     }
 
     fn tell_latency(&mut self, reply_id: ReplyId) {
-        let (Some(turn_id), Some(parts_ms)) = (self.record.turn.take(), self.record.clock.parts())
+        let (Some(turn), Some(parts_ms)) = (self.record.turn.take(), self.record.clock.parts())
         else {
             return;
         };
+        let AnsweredTurn { id: turn_id, typed } = turn;
         let total_ms = parts_ms.total();
         self.history.began_after(total_ms);
-        Metrics::turn_answered(&parts_ms);
+        // The figures are those of spoken turns.
+        if !typed {
+            Metrics::turn_answered(&parts_ms);
+        }
         tracing::info!(call = %self.id, turn = turn_id.0, total_ms, ?parts_ms, "turn answered");
         self.tell(&Event::Latency { turn_id, reply_id, parts_ms, total_ms });
     }

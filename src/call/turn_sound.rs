@@ -56,6 +56,12 @@ impl TurnSound {
         self.open.get_or_insert(onset.saturating_sub(LEAD_IN).max(self.base));
     }
 
+    /// The open turn goes on with the next sample; one begins there if none is open.
+    pub(super) fn go_on(&mut self) {
+        let end = self.end();
+        self.open.get_or_insert(end);
+    }
+
     /// A turn begins at exactly this sample.
     pub(super) fn open_at(&mut self, sample: u64) {
         self.open = Some(sample.max(self.base));

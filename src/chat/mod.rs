@@ -297,7 +297,7 @@ impl Chat {
             messages: session.history.prompt_with(words.reveal()),
             offer: self.engines.tools.offer(),
             max_tokens: self.call.max_tokens,
-            temperature: self.call.temperature,
+            temperature: self.call.temperature(),
         }
     }
 

@@ -32,6 +32,9 @@ pub(super) struct Args {
     /// Voice to ask for, such as fr_FR-siwis-medium or NAME#SPEAKER@SPEED.
     #[arg(long)]
     voice: Option<String>,
+    /// Persona to ask for, by its name.
+    #[arg(long)]
+    persona: Option<String>,
     /// Session to go on with: what was said in it before is remembered.
     #[arg(long)]
     session: Option<String>,
@@ -61,6 +64,8 @@ async fn call(args: Args) -> anyhow::Result<ExitCode> {
         language: args.language.clone(),
         voice: args.voice.clone(),
         session: args.session.clone(),
+        persona: args.persona.clone(),
+        push_to_talk: false,
         any_certificate: args.insecure,
         tcp_only: args.tcp,
         via: None,

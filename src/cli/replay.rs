@@ -66,6 +66,7 @@ fn told(input: &Input) -> String {
         Input::SentenceSounds { reply, text } => {
             format!("SentenceSounds {{ reply: {} }} {:?}", reply.0, text.reveal())
         }
+        Input::Typed { words } => format!("Typed {:?}", words.reveal()),
         other => format!("{other:?}"),
     }
 }
@@ -77,6 +78,9 @@ fn did(action: &Action) -> String {
         }
         Action::Commit { turn, words } => {
             format!("Commit {{ turn: {} }} {:?}", turn.0, words.reveal())
+        }
+        Action::CommitTyped { turn, words } => {
+            format!("CommitTyped {{ turn: {} }} {:?}", turn.0, words.reveal())
         }
         other => format!("{other:?}"),
     }

@@ -1,6 +1,6 @@
 //! `eva serve`: the gateway and its call page.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use crate::gateway::{Gateway, GatewayConfig};
 use crate::language::Language;
 use crate::models;
 use crate::observability;
+use crate::personas::Personas;
 use crate::rtc::RtcConfig;
 use crate::signaling::{Access, Service, server, tls};
 use crate::speaking::{Device, VoiceSpec, device};
@@ -39,8 +40,9 @@ pub(super) struct Args {
     /// Port of all sound, UDP and TCP; one above the page's by default.
     #[arg(long, env = "EVA_MEDIA_PORT")]
     media_port: Option<u16>,
-    /// Address that sound is taken at; the page's by default. Behind a reverse proxy the page is on
-    /// 127.0.0.1 and the sound on 0.0.0.0.
+    /// Address that sound is taken at; the page's by default, and a page for this machine only takes
+    /// sound from this machine only. Behind a reverse proxy the page is on 127.0.0.1 and the sound on
+    /// 0.0.0.0.
     #[arg(long, env = "EVA_MEDIA_ADDRESS", value_name = "ADDRESS")]
     media_address: Option<IpAddr>,
     /// Address that callers reach this machine at, if it is another than its own (behind NAT).
@@ -82,9 +84,13 @@ pub(super) struct Args {
     max_calls: usize,
     #[command(flatten)]
     brain: BrainArgs,
-    /// Instructions to the language model, in place of the built-in ones.
+    /// Instructions to the language model, in place of the default persona's.
     #[arg(long, env = "EVA_INSTRUCTIONS")]
     instructions: Option<String>,
+    /// File of the personas that callers choose among, in place of the built-in ones
+    /// (docs/personas.md); the first one is that of calls that ask for none.
+    #[arg(long, env = "EVA_PERSONAS", value_name = "FILE")]
+    personas: Option<PathBuf>,
     /// File of the tools that the language model may call (docs/tools.md).
     #[arg(long, env = "EVA_TOOLS")]
     tools: Option<PathBuf>,
@@ -216,7 +222,8 @@ async fn serve(args: Args, access: Access) -> anyhow::Result<ExitCode> {
         device: device::pick(&args.device)?,
         brain: args.brain.choice(),
     };
-    let call = call_settings(&args, language)?;
+    let personas = personas(&args)?;
+    let call = call_settings(&args, language, &personas)?;
     let (storage, kept) = args.memory.open().await?;
     tools.connect().await;
     let loaded = engines::start_with_tools(choice, &call.instructions(), tools.clone()).await?;
@@ -227,6 +234,8 @@ async fn serve(args: Args, access: Access) -> anyhow::Result<ExitCode> {
         call,
         chat: ChatSettings { cached_greetings: !args.no_cached_greetings },
         multilingual: loaded.multilingual,
+        personas: Arc::new(personas),
+        recording: false,
         storage: storage.clone(),
     };
     let gateway = Gateway::start(config, loaded.engines).await?;
@@ -261,13 +270,29 @@ async fn serve(args: Args, access: Access) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Who EVA can be.
+fn personas(args: &Args) -> anyhow::Result<Personas> {
+    let personas = match &args.personas {
+        Some(file) => Personas::load(file).with_context(|| format!("in {}", file.display()))?,
+        None => Personas::default(),
+    };
+    Ok(match &args.instructions {
+        Some(instructions) => personas.instructed(instructions),
+        None => personas,
+    })
+}
+
 /// What every call starts with.
-fn call_settings(args: &Args, language: Language) -> anyhow::Result<CallSettings> {
+fn call_settings(
+    args: &Args,
+    language: Language,
+    personas: &Personas,
+) -> anyhow::Result<CallSettings> {
     let mut turn = turn_settings(args.conversation.as_deref())?;
     turn.fillers.on &= !args.no_fillers;
     turn.backchannels.on &= !args.no_backchannels;
     let mut call = CallSettings {
-        instructions: args.instructions.clone(),
+        persona: personas.default_one().clone(),
         traces: traces(args.traces.clone())?,
         turn,
         ..Default::default()
@@ -301,9 +326,17 @@ fn rtc_config(args: &Args, page: SocketAddr) -> RtcConfig {
         0 => 0,
         port => port.checked_add(1).unwrap_or(0),
     });
-    let media = SocketAddr::new(args.media_address.unwrap_or(page.ip()), port);
+    // A browser on this machine may call from any of the machine's addresses (`rtc::nearby`).
+    let this_machine_only = page.ip().is_loopback() && args.media_address.is_none();
+    let everywhere = match page {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    let near = if this_machine_only { everywhere } else { page.ip() };
+    let media = SocketAddr::new(args.media_address.unwrap_or(near), port);
     RtcConfig {
         tcp: Some(media),
+        this_machine_only,
         public_addresses: args.public_addresses.clone(),
         ..RtcConfig::new(media)
     }

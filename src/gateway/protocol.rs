@@ -3,7 +3,7 @@
 //! In: a session's settings. Out: the call's session, checked against what this gateway has. The
 //! protocol itself is in `crate::realtime`, what it does to a call in `crate::call`.
 
-use super::{Gateway, Prepared, Refusal, Wishes, spoken_language};
+use super::{Gateway, Prepared, Refusal, Wishes};
 use crate::admission::CallTicket;
 use crate::call::{self, SocketEnds};
 use crate::ids::CallId;
@@ -50,9 +50,9 @@ impl Gateway {
                 voices.check(&spec).map_err(|error| format!("{error}."))
             }),
             check_language: Box::new(move |language| {
-                spoken_language(Some(language), Language::En, multilingual)
+                Language::asked_for(Some(language), Language::En, multilingual)
                     .map(drop)
-                    .map_err(|refusal| refusal.to_string())
+                    .map_err(|error| error.to_string())
             }),
             own_voice: prepared.engines.voice.name(),
             own_model: prepared.engines.llm.name(),

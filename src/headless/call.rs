@@ -29,6 +29,10 @@ pub struct Options {
     pub voice: Option<String>,
     /// The session to go on with.
     pub session: Option<String>,
+    /// The persona to ask for.
+    pub persona: Option<String>,
+    /// Turns begin and end with a button: [`HeadlessCall::tell`] presses it.
+    pub push_to_talk: bool,
     /// Accept any TLS certificate (development certificates).
     pub any_certificate: bool,
     /// Leave UDP aside.
@@ -82,9 +86,7 @@ impl HeadlessCall {
         let media = |error: crate::rtc::RtcError| DialError::Media(error.to_string());
         let config = CallerConfig { tcp_only: options.tcp_only, ..CallerConfig::default() };
         let (caller, offer) = Caller::dial(config).await.map_err(media)?;
-        let (language, voice) = (options.language.as_deref(), options.voice.as_deref());
-        let session = options.session.as_deref();
-        let answer = signaling.offer(&offer, language, voice, session).await?;
+        let answer = signaling.offer(&offer, options).await?;
         let sdp = match options.via {
             Some(relay) => redirected(&answer.sdp, relay),
             None => answer.sdp,
@@ -187,6 +189,11 @@ impl HeadlessCall {
     /// once.
     pub fn mix(&mut self, delay: Duration, sound: Vec<f32>) {
         self.mouth.mix(delay, sound);
+    }
+
+    /// Sends a frame of EVA's own protocol (docs/wire.md).
+    pub fn tell(&self, frame: &Value) {
+        self.sender.send_text(frame.to_string());
     }
 
     /// From now on the microphone hears EVA as this room sends her back; `None` ends it.

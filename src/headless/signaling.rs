@@ -3,6 +3,7 @@
 use reqwest::StatusCode;
 use serde::{Deserialize, Serialize};
 
+use super::Options;
 use crate::ids::CallId;
 
 /// Why a call does not come about.
@@ -39,6 +40,9 @@ struct Offer<'a> {
     voice: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     session_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    persona: Option<&'a str>,
+    push_to_talk: bool,
 }
 
 /// What the gateway answers.
@@ -77,19 +81,21 @@ impl Signaling {
         }
     }
 
-    pub(super) async fn offer(
-        &self,
-        sdp: &str,
-        language: Option<&str>,
-        voice: Option<&str>,
-        session_id: Option<&str>,
-    ) -> Result<Answer, DialError> {
+    pub(super) async fn offer(&self, sdp: &str, options: &Options) -> Result<Answer, DialError> {
         let unreachable = |error: reqwest::Error| DialError::Unreachable {
             url: self.base.clone(),
             reason: innermost(&error),
         };
         let request = self.client.post(format!("{}/offer", self.base));
-        let offer = Offer { r#type: "offer", sdp, language, voice, session_id };
+        let offer = Offer {
+            r#type: "offer",
+            sdp,
+            language: options.language.as_deref(),
+            voice: options.voice.as_deref(),
+            session_id: options.session.as_deref(),
+            persona: options.persona.as_deref(),
+            push_to_talk: options.push_to_talk,
+        };
         let response = self.authorised(request).json(&offer).send().await.map_err(unreachable)?;
         let status = response.status();
         if !status.is_success() {

@@ -44,6 +44,10 @@ pub(super) struct Offer {
 struct Wanted {
     language: Option<String>,
     voice: Option<String>,
+    /// The persona's name (docs/personas.md).
+    persona: Option<String>,
+    /// Turns begin and end with a button.
+    push_to_talk: Option<bool>,
     /// Changes to the conversation's settings: `{"backchannels":{"on":false}}`.
     conversation: Option<serde_json::Value>,
     /// The conversation to go on with (docs/api/memory.md).
@@ -116,6 +120,8 @@ fn wishes(
     Ok(Wishes {
         language: said.language.or(data.language),
         voice: said.voice.or(data.voice).or(address.voice),
+        persona: said.persona.or(data.persona),
+        push_to_talk: said.push_to_talk.or(data.push_to_talk).unwrap_or_default(),
         conversation: said.conversation.or(data.conversation),
         session: session.as_deref().map(session_id).transpose()?,
         owner: caller.owner().to_owned(),

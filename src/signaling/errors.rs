@@ -103,6 +103,7 @@ impl From<Refusal> for ApiError {
             }
             Refusal::BadOffer(_) => Self::new(StatusCode::BAD_REQUEST, "bad_offer", message),
             Refusal::Language(_) => Self::new(StatusCode::BAD_REQUEST, "bad_language", message),
+            Refusal::Persona(_) => Self::new(StatusCode::BAD_REQUEST, "bad_persona", message),
             Refusal::Voice(_) => Self::new(StatusCode::BAD_REQUEST, "bad_voice", message),
             Refusal::Conversation(_) => {
                 Self::new(StatusCode::BAD_REQUEST, "bad_conversation", message)

@@ -22,6 +22,7 @@ use crate::chat::encoding::Format;
 use crate::chat::{Chat, Kind, SpeechError, SpeechStream};
 use crate::gateway::Gateway;
 use crate::speaking::{SpeakError, SpecError, Voice, VoiceSpec};
+use crate::voices::language_of;
 
 /// The longest text, in characters: some ten minutes.
 const LONGEST_TEXT: usize = 10_000;
@@ -63,11 +64,7 @@ async fn voices(State(service): State<Service>) -> Json<Value> {
     let engines = service.gateway.engines();
     let own = engines.voice.name();
     let entry = |name: String| {
-        let language = name.split(['_', '-']).next().unwrap_or_default();
-        let language = match name.strip_prefix("mms-") {
-            Some(iso) => iso.get(..3).unwrap_or(iso),
-            None => language,
-        };
+        let language = language_of(&name).to_owned();
         json!({"id": name, "name": name, "language": language, "default": name == own})
     };
     let mut installed = engines.voices.installed();

@@ -1,13 +1,16 @@
 //! `/health`, `/ready`, `/info`, `/metrics` and `/stats`.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
-use super::Service;
+use super::{ApiError, Service};
 use crate::chat::stats::Figures;
+use crate::personas::Persona;
 use crate::storage;
 use crate::thinking::Health;
 
@@ -89,9 +92,15 @@ pub(super) async fn ready(State(service): State<Service>) -> (StatusCode, Json<V
 }
 
 /// What the call page shows before a call.
-pub(super) async fn info(State(service): State<Service>) -> Json<Value> {
+pub(super) async fn info(State(service): State<Service>) -> Result<Json<Value>, ApiError> {
     let about = service.gateway.about();
-    Json(json!({
+    let catalogue = service.gateway.catalogue().await?;
+    let personas = service.gateway.personas();
+    let listed = |persona: &Arc<Persona>| {
+        let Persona { name, title, description, .. } = &**persona;
+        json!({"name": name, "title": title, "description": description})
+    };
+    Ok(Json(json!({
         "name": "EVA-Voice",
         "version": env!("CARGO_PKG_VERSION"),
         "needs_key": service.access.needs_key(),
@@ -100,7 +109,13 @@ pub(super) async fn info(State(service): State<Service>) -> Json<Value> {
         "voice": about.voice,
         "brain": about.brain,
         "language": about.language,
-    }))
+        "voices": catalogue.voices,
+        "languages": catalogue.languages,
+        "personas": personas.all().iter().map(listed).collect::<Vec<_>>(),
+        "persona": personas.default_one().name,
+        "keeps_days": about.keeps_days,
+        "recording": about.recording,
+    })))
 }
 
 /// Prometheus metrics; behind the key where there is one.

@@ -131,6 +131,7 @@ struct Kept {
     database: Database,
     queue: mpsc::Sender<Job>,
     signs: Arc<Signs>,
+    days: u32,
 }
 
 impl fmt::Debug for Storage {
@@ -167,12 +168,17 @@ impl Storage {
             told: None,
         };
         tokio::spawn(writer.run());
-        Ok(Self { kept: Some(Arc::new(Kept { database, queue, signs })) })
+        Ok(Self { kept: Some(Arc::new(Kept { database, queue, signs, days: retention.days })) })
     }
 
     /// Whether nothing is kept.
     pub fn is_off(&self) -> bool {
         self.kept.is_none()
+    }
+
+    /// Days that a turn is kept on a disk; 0 where it is not.
+    pub fn kept_days(&self) -> u32 {
+        self.kept.as_ref().map_or(0, |kept| kept.days)
     }
 
     /// Keeps a turn; never waits. Where too many wait already (the database is away), it is dropped

@@ -32,6 +32,8 @@ pub(super) struct Pause {
     pub heard: Option<Hypothesis>,
     /// The end-of-turn vote, as it was at the first silence: later ones say less.
     pub vote: Option<f32>,
+    /// The person let go of a button: the turn is over.
+    pub by_hand: bool,
 }
 
 /// What to do with a pause now.
@@ -49,7 +51,8 @@ pub(super) enum Verdict {
 
 impl Pause {
     pub(super) fn new(pass: PassId) -> Self {
-        Self { pass, confirmed: None, last_voiced: None, heard: None, vote: None }
+        let (confirmed, last_voiced) = (None, None);
+        Self { pass, confirmed, last_voiced, heard: None, vote: None, by_hand: false }
     }
 
     /// Weighs what is known and solves it for the time, so that it need be asked again only when more is
@@ -61,6 +64,9 @@ impl Pause {
         let words = heard.words.reveal();
         if words.is_empty() {
             return Verdict::Nothing;
+        }
+        if self.by_hand {
+            return Verdict::CommitAt(confirmed);
         }
         let (language, settings) = (settings.language, &settings.endpointing);
         let patience = confirmed + settings.vote_patience;
@@ -97,6 +103,7 @@ mod tests {
                 as_of: At::from_millis(800),
             }),
             vote,
+            by_hand: false,
         }
     }
 

@@ -1,5 +1,7 @@
 //! The state of one conversation and its transitions.
 
+mod by_hand;
+
 use super::agenda::{Agenda, Deadline};
 use super::backchannel::Listening;
 use super::barge_in::{Decision, Overlaps};
@@ -131,6 +133,10 @@ impl TurnMachine {
             }
             Input::Asked => self.answer(now),
             Input::Cancelled => self.cancel(),
+            Input::Pressed => self.pressed(),
+            Input::Released => self.released(now),
+            Input::LetGo => self.let_go(),
+            Input::Typed { words } => self.typed(now, words),
             Input::Configured(settings) => self.settings = *settings,
             Input::Speaks { language } => self.settings.language = language,
             Input::ReplyEnded { reply } => self.ended(reply),
@@ -332,7 +338,7 @@ impl TurnMachine {
     /// Returns whether they do.
     fn wants_reply(&mut self, now: At, heard: &Hypothesis) -> bool {
         if self.is_heard() {
-            if !self.overlaps.interrupts(now, heard, &self.settings) {
+            if !self.is_by_hand() && !self.overlaps.interrupts(now, heard, &self.settings) {
                 self.nothing_said();
                 return false;
             }

@@ -32,6 +32,10 @@ enum Event {
     Ends,
     Asked,
     Cancelled,
+    Press,
+    Release,
+    LetGo,
+    Type(&'static str),
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -61,6 +65,10 @@ fn event() -> impl Strategy<Value = Event> {
         2 => Just(Event::Ends),
         1 => Just(Event::Asked),
         1 => Just(Event::Cancelled),
+        1 => Just(Event::Press),
+        1 => Just(Event::Release),
+        1 => Just(Event::LetGo),
+        1 => Just(Event::Type("What is it?")),
     ]
 }
 
@@ -109,6 +117,13 @@ impl Call {
                 self.committed += 1;
                 assert_eq!(turn.0, self.committed);
                 self.pass = None;
+            }
+            Action::CommitTyped { turn, words } => {
+                assert!(!words.reveal().is_empty(), "a turn without words");
+                self.committed += 1;
+                assert_eq!(turn.0, self.committed);
+                // Words must interrupt its reply.
+                self.asked = true;
             }
             Action::Release { reply } => {
                 self.gate(*reply, Gate::Held, Gate::Open);
@@ -239,6 +254,12 @@ impl Play {
             Event::Vote(probability) => self.tell(Input::EndOfTurn { pass, probability }),
             Event::Asked => self.tell(Input::Asked),
             Event::Cancelled => self.tell(Input::Cancelled),
+            Event::Press => self.tell(Input::Pressed),
+            Event::Release => self.tell(Input::Released),
+            Event::LetGo => self.tell(Input::LetGo),
+            Event::Type(text) => {
+                self.tell(Input::Typed { words: Private::new(text.to_owned()) });
+            }
             _ => self.of_reply(event),
         }
     }

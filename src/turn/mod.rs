@@ -144,6 +144,18 @@ pub enum Input {
     Asked,
     /// A client ends the reply in progress.
     Cancelled,
+    /// The person holds the button down: they have the floor, and EVA stops.
+    Pressed,
+    /// They let go of it: their turn is over.
+    Released,
+    /// What was heard of the open turn is not meant for EVA.
+    LetGo,
+    /// The person typed this: a turn, to be answered at once.
+    Typed {
+        /// The words; not empty.
+        #[serde(with = "trace::revealed")]
+        words: Private<String>,
+    },
     /// The conversation goes on under other settings.
     Configured(Box<Settings>),
     /// A reply has been played to its end.
@@ -197,6 +209,14 @@ pub enum Action {
     },
     /// The open turn is over: its words enter the history.
     Commit {
+        /// The turn.
+        turn: TurnId,
+        /// Its words.
+        #[serde(with = "trace::revealed")]
+        words: Private<String>,
+    },
+    /// The person's typed words are a turn, and enter the history; what is heard meanwhile goes on.
+    CommitTyped {
         /// The turn.
         turn: TurnId,
         /// Its words.

@@ -51,9 +51,9 @@ pub(super) async fn publish(
     let wishes = Wishes {
         language: address.language,
         voice: address.voice,
-        conversation: None,
         session: address.session_id.as_deref().map(session_id).transpose()?,
         owner: caller.owner().to_owned(),
+        ..Wishes::default()
     };
     let admitted = service.admit_as(&caller, offer_sdp, wishes, flow).await?;
     let call = admitted.call_id;
