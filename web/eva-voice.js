@@ -410,7 +410,8 @@ export class EvaCall extends EventTarget {
    */
   async stats() {
     const link = this.#live?.link;
-    return link ? { ...(await link.stats()), receivedPeak: this.#levels?.peak() ?? 0 } : null;
+    const stats = await link?.stats().catch(() => null); // some browsers tell nothing of a closed connection
+    return stats ? { ...stats, receivedPeak: this.#levels?.peak() ?? 0 } : null;
   }
 
   /**

@@ -7,6 +7,7 @@ import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, test } from "node:test";
+import { axe } from "./accessibility.mjs";
 import { startBrain } from "./brain.mjs";
 import { launch, microphoneFile, open, shoot } from "./browser.mjs";
 import { calls, ownGateway, startGateway, untilFree } from "./gateway.mjs";
@@ -71,8 +72,10 @@ const sitePages = {
 <html lang="en">
   <head><title>A site</title><link rel="stylesheet" href="site.css"></head>
   <body>
-    <h1>Our shop</h1>
-    <eva-call captions></eva-call>
+    <main>
+      <h1>Our shop</h1>
+      <eva-call captions></eva-call>
+    </main>
     <script type="module" src="http://127.0.0.1:PORT/eva-call.js"></script>
   </body>
 </html>`,
@@ -433,6 +436,7 @@ test("the element answers in a page of somebody else's, under its strict policy"
   const button = eva.getByRole("button", { name: "Call EVA" });
   await button.waitFor();
   await shoot(page, "element-idle-light");
+  await axe(page, "the element at rest");
   await page.evaluate(() => {
     window.told = [];
     const element = document.querySelector("eva-call");
@@ -446,8 +450,9 @@ test("the element answers in a page of somebody else's, under its strict policy"
   await eva.locator(".eva p").filter({ hasText: /Paris/ }).waitFor({ timeout: ANSWER_MS });
   await eva.locator(".word.now").first().waitFor({ timeout: ANSWER_MS });
   await page.waitForTimeout(500);
-  await shoot(page, "element-call-light");
   assert.equal(await eva.getByRole("status").innerText(), "Speaking");
+  await shoot(page, "element-call-light");
+  await axe(page, "the element in a call");
   await page.waitForFunction(() => [...document.querySelector("eva-call").shadowRoot.querySelectorAll(".word")].every((word) => word.classList.contains("heard")));
   assert.match(await eva.getByRole("log").textContent(), /You: .*capital.*EVA: .*Paris/is);
   assert.deepEqual(await page.evaluate(() => [...new Set(window.told.map(([kind]) => kind))].sort()), ["final", "ready", "speaking", "state", "words"]);
@@ -472,6 +477,7 @@ test("the element in the dark, in French, and what it says when something is wro
   await eva.getByRole("button", { name: "Appeler EVA" }).click();
   assert.match(await eva.getByRole("alert").innerText(), /Réessayez dans 7 s/);
   await shoot(page, "element-busy-dark");
+  await axe(page, "the element when EVA is busy");
   await page.unroute("**/offer");
   await eva.getByRole("button", { name: "Appeler EVA" }).click();
   await eva.getByRole("button", { name: "Raccrocher" }).waitFor();
