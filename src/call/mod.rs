@@ -20,6 +20,7 @@ mod realtime;
 mod recorder;
 pub(crate) mod reply;
 mod task;
+mod telling;
 mod turn_sound;
 
 pub use choices::{Cast, ChoiceError, Choices, Plan};
