@@ -3,6 +3,7 @@
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 EVA := $(TARGET_DIR)/release/eva
 CARGO := cargo
+WEB_TOOLS := tests/browser/node_modules/.bin
 # Tools that scripts/setup.sh put there where the machine has none of its own.
 export PATH := $(PATH):$(CURDIR)/.venv/tools
 
@@ -18,7 +19,7 @@ help:
 	@echo 'make models   fetch and verify the models (about 650 MB, once)'
 	@echo 'make test     everything: lint, all tests with real models, the page in a browser'
 	@echo 'make fuzz-api hold the gateway against web/openapi.json with 5,000 requests; some minutes'
-	@echo 'make lint     formatting, clippy, licences'
+	@echo 'make lint     formatting, clippy, licences; the rules and types of the page scripts'
 	@echo 'make fuzz     what strangers send, through fuzzers: 5 minutes each (MINUTES=5 TARGETS="sdp rtp")'
 	@echo 'make bench    voice-to-voice time of a call, as a table'
 	@echo '              make bench-conversation: turns, pauses, interruptions, noises, echo; 20 minutes'
@@ -55,6 +56,8 @@ test-setup:
 	@scripts/setup.sh test
 
 lint: test-setup
+	$(WEB_TOOLS)/tsc -p tests/browser
+	$(WEB_TOOLS)/eslint --config tests/browser/eslint.config.mjs web tests/browser
 	$(CARGO) fmt --check
 	$(CARGO) clippy --release --locked --all-targets -- -D warnings
 	$(CARGO) deny --locked check bans licenses sources

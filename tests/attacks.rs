@@ -59,7 +59,6 @@ impl Fortress {
             call: CallSettings::default(),
             multilingual: false,
             personas: Arc::default(),
-            recording: false,
             storage: eva_voice::storage::Storage::off(),
         };
         let gateway = Gateway::start(config, engines).await.expect("a gateway");

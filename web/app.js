@@ -1,21 +1,39 @@
 /**
- * The call page: joins the call (`eva-voice.js`), its captions, the line and the controls. It keeps no call state of
- * its own: what the page shows follows the call's events.
+ * The call page: joins the call (`eva-voice.js`), its captions, the face, the line, the figures and the controls. It
+ * keeps no call state of its own: what the page shows follows the call's events.
  */
 
 import { EvaCall, EvaError } from "./eva-voice.js";
 import { Captions } from "./captions.js";
+import { Face } from "./face.js";
 import { Line } from "./line.js";
-import { lang, texts } from "./texts.js";
+import { Settings } from "./settings.js";
+import { keep, key as keptKey, recall } from "./store.js";
+import { figureTexts } from "./figures-texts.js";
+import { PushToTalk, composer } from "./talk.js";
+import { lang, texts, translate } from "./texts.js";
+import { Transcript, save } from "./transcript.js";
+import { Waterfall } from "./waterfall.js";
+
+/** How often the network's figures are read. */
+const STATS_MS = 1000;
+/** How long the drawn mouth takes to a new shape, about. */
+const MOUTH_MS = 40;
 
 /** @template {HTMLElement} T @param {string} id @returns {T} */
 const $ = (id) => /** @type {T} */ (document.getElementById(id));
 
+translate();
 const call = new EvaCall();
 const captions = new Captions($("captions"), $("log"));
+const face = new Face($("face"));
 const line = new Line(/** @type {HTMLCanvasElement} */ (document.querySelector("#line canvas")));
-const key = /** @type {HTMLInputElement} */ ($("key"));
-const microphone = /** @type {HTMLSelectElement} */ ($("microphone"));
+const settings = new Settings(call, { explain, change: show });
+const push = new PushToTalk(call);
+const transcript = new Transcript();
+const waterfall = new Waterfall($("figures"), figureTexts[lang]);
+/** @type {HTMLInputElement} */ const key = $("key");
+const insights = $("insights");
 
 /** What the conversation is doing, as the gateway last said. */
 let turn = "listening";
@@ -24,35 +42,30 @@ let since = 0;
 /** Whether the gateway was reached when the page last asked. */
 let reachable = true;
 
-/** How long something lasted, as 1:05. */
-const elapsed = () => {
-  const seconds = Math.floor((performance.now() - since) / 1000);
-  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
-};
+/** Seconds since the call began. */
+const seconds = () => (performance.now() - since) / 1000;
 
-/** Words of the page in the person's language. */
-function translate() {
-  document.documentElement.lang = lang;
-  /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-text]")).forEach((node) => {
-    node.textContent = /** @type {any} */ (texts)[node.dataset.text ?? ""];
-  });
-  /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-label]")).forEach((node) => {
-    node.setAttribute("aria-label", /** @type {any} */ (texts)[node.dataset.label ?? ""]);
-  });
-}
+/** How long the call lasts, as 1:05. */
+const elapsed = () => `${Math.floor(seconds() / 60)}:${String(Math.floor(seconds()) % 60).padStart(2, "0")}`;
 
-/** Everything that follows from the call's state. */
+/** Everything that follows from the call's state and the settings. */
 function show() {
   const { state } = call;
   const quiet = state === "idle" ? (reachable ? "idle" : "unreachable") : state === "connected" ? turn : state;
-  document.body.dataset.state = state;
-  document.body.dataset.turn = state === "connected" ? turn : "none";
+  const { dataset } = document.body;
+  dataset.state = state;
+  dataset.turn = state === "connected" ? turn : "none";
+  dataset.push = String(settings.pushToTalk && state !== "idle");
   $("status").textContent = call.muted && state === "connected" ? `${texts.status[quiet]} · ${texts.muted}` : texts.status[quiet];
   $("timer").hidden = !since;
   $("call-label").textContent = state === "idle" ? texts.call : state === "connecting" ? texts.cancel : texts.hangUp;
-  const mute = $("mute");
-  mute.textContent = call.muted ? texts.unmute : texts.mute;
-  mute.setAttribute("aria-pressed", String(call.muted));
+  $("mute").setAttribute("aria-pressed", String(call.muted));
+  $("mute").hidden = settings.pushToTalk;
+  $("hold").hidden = !settings.pushToTalk || state === "idle" || state === "connecting";
+  face.on = settings.showsFace;
+  $("face").hidden = !settings.showsFace;
+  settings.place(state !== "idle");
+  if (!since) face.rest();
   document.title = state === "idle" ? "EVA-Voice" : `${texts.status[state]} – EVA-Voice`;
 }
 
@@ -62,11 +75,13 @@ function notice(code, more = "") {
   $("notice-title").textContent = title;
   $("notice-text").textContent = [text, more].filter(Boolean).join(" ");
   $("notice").dataset.code = code;
+  delete $("notice").dataset.farewell;
   $("notice").hidden = false;
 }
 
-function clearNotice() {
-  $("notice").hidden = true;
+/** @param {string} [code]  this one alone, if it is the one that shows */
+function clearNotice(code) {
+  if (!code || $("notice").dataset.code === code) $("notice").hidden = true;
 }
 
 /** @param {unknown} error */
@@ -82,23 +97,18 @@ function explain(error) {
   notice(failure.code, failure.code === "refused" ? failure.message : "");
 }
 
-async function listMicrophones() {
-  const found = await call.microphones();
-  const chosen = microphone.value || localStorage.getItem("microphone") || "";
-  const options = found.filter((device) => device.deviceId !== "default").map((device) => new Option(device.label, device.deviceId));
-  microphone.replaceChildren(new Option(texts.defaultMicrophone, ""), ...options);
-  microphone.value = options.some((option) => option.value === chosen) ? chosen : "";
-}
-
 async function meet() {
   try {
     const info = await call.info();
     reachable = true;
-    $("fact-voice").textContent = info.voice;
+    settings.describe(info);
     $("fact-brain").textContent = info.brain;
-    $("fact-language").textContent = texts.languages[info.language] ?? info.language;
     $("fact-version").textContent = info.version;
     $("facts").hidden = false;
+    const told = [info.recording && texts.toldRecorded, info.keeps_days && texts.toldKept(info.keeps_days)].filter(Boolean);
+    $("told").textContent = told.join(" ");
+    $("told").hidden = !told.length;
+    $("recorded").hidden = !info.recording;
     $("key-field").hidden = !info.needs_key;
     if (!window.isSecureContext) notice("insecure");
   } catch (error) {
@@ -111,8 +121,8 @@ async function meet() {
 async function begin() {
   clearNotice();
   try {
-    await call.connect({ microphoneId: microphone.value, key: key.value.trim() });
-    sessionStorage.setItem("key", key.value.trim());
+    await call.connect({ ...settings.wishes(), key: key.value.trim() });
+    keptKey.set(key.value.trim());
   } catch (error) {
     since = 0;
     explain(error);
@@ -127,77 +137,89 @@ function begun() {
   turn = "listening";
   captions.clear();
   line.clear();
+  transcript.clear();
+  waterfall.clear();
+  $("transcript-menu").hidden = true;
   $("intro").hidden = true;
   $("captions").hidden = false;
-  captions.hint(texts.began);
+  $("open-insights").hidden = false;
+  showInsights(wantsInsights());
+  captions.hint(settings.pushToTalk ? texts.pushHint : texts.began);
   $("announce").textContent = texts.began;
   requestAnimationFrame(frame);
+  follow();
 }
 
 /** @param {{reason: string, error: EvaError | null}} detail */
 function over({ reason, error }) {
-  captions.end(reason === "gateway" ? texts.endedByGateway(elapsed()) : texts.ended(elapsed()));
+  if (since) captions.end(reason === "gateway" ? texts.endedByGateway(elapsed()) : texts.ended(elapsed()));
   since = 0;
   line.draw(null);
+  push.letGo();
   $("unlock").hidden = true;
   $("announce").textContent = "";
-  clearNotice();
+  const farewell = $("notice").dataset.farewell && !$("notice").hidden;
+  if (!farewell) clearNotice();
   if (error) explain(error);
   show();
 }
 
-/** One frame of a call: levels, lit words, the line, the time. */
+/** The network's figures, for as long as the call lasts. */
+async function follow() {
+  if (!since) return;
+  const stats = await call.stats();
+  if (stats && since) waterfall.network(stats);
+  setTimeout(follow, STATS_MS);
+}
+
+/** One frame of a call: levels, lit words, the mouth, the line, the time. */
 function frame() {
   if (!since) return;
   const { microphone: you, eva } = call.levels();
   const ahead = captions.light((rtpStart) => call.playout(rtpStart));
   line.draw({ you: call.muted ? 0 : you, eva, ahead });
+  const away = call.state !== "connected";
+  face.frame({ viseme: call.mouth(MOUTH_MS), level: eva, heard: you, turn: away ? "away" : turn });
   const time = elapsed();
   if ($("timer").textContent !== time) $("timer").textContent = time;
   requestAnimationFrame(frame);
 }
 
-/** @param {{parts_ms: Record<string, number>, total_ms: number}} latency */
-function latency({ parts_ms, total_ms }) {
-  captions.latency(total_ms);
-  line.gap(total_ms, texts.milliseconds(total_ms));
-  $("latency-none").hidden = true;
-  $("latency-figures").hidden = false;
-  const total = $("latency-total");
-  total.textContent = texts.milliseconds(total_ms);
-  const hint = document.createElement("small");
-  hint.textContent = texts.latencyHint;
-  total.append(" ", hint);
-  const bars = [];
-  const parts = [];
-  for (const [name, label] of Object.entries(texts.parts)) {
-    const ms = parts_ms?.[name];
-    if (typeof ms !== "number") continue;
-    const bar = document.createElement("i");
-    bar.className = name;
-    bar.style.flexGrow = String(Math.max(ms, 0));
-    bars.push(bar);
-    const part = document.createElement("div");
-    const term = document.createElement("dt");
-    const value = document.createElement("dd");
-    part.className = name;
-    term.textContent = label;
-    value.textContent = String(Math.round(ms));
-    part.append(term, value);
-    parts.push(part);
-  }
-  $("latency-bar").replaceChildren(...bars);
-  $("latency-parts").replaceChildren(...parts);
+/** Whether the figures stand beside the conversation: the person's choice, else where there is room. */
+function wantsInsights() {
+  const said = recall("insights");
+  return said ? said === "yes" : innerWidth >= 75 * Number.parseFloat(getComputedStyle(document.documentElement).fontSize);
+}
+
+/** @param {boolean} open */
+function showInsights(open) {
+  insights.hidden = !open;
+  document.body.classList.toggle("insights", open);
+  $("open-insights").setAttribute("aria-expanded", String(open));
 }
 
 /** @template T @param {string} kind @param {(detail: T) => void} then */
 const on = (kind, then) => call.addEventListener(kind, (event) => then(/** @type {CustomEvent} */ (event).detail));
 
-on("ready", begun);
+on("ready", (ready) => {
+  begun();
+  settings.configured(ready);
+});
+on("configured", (now) => settings.configured(now));
 on("state", ({ state }) => {
   if (state === "connected") begun();
-  if (state === "shaky") notice("shaky");
-  else if ($("notice").dataset.code === "shaky") clearNotice();
+  if (state === "shaky" || state === "reconnecting") notice(state);
+  else ["shaky", "reconnecting"].forEach(clearNotice);
+  show();
+});
+on("resumed", ({ how, ms }) => {
+  const took = (ms / 1000).toLocaleString(document.documentElement.lang, { maximumFractionDigits: 1 });
+  if (how === "session") {
+    captions.rejoin();
+    transcript.rejoin();
+    turn = "listening";
+  }
+  captions.note(how === "session" ? texts.backInSession(took) : texts.back(took));
   show();
 });
 on("turn", ({ state }) => {
@@ -207,16 +229,46 @@ on("turn", ({ state }) => {
   show();
 });
 on("partial", ({ text }) => captions.partial(String(text ?? "")));
-on("final", ({ text, turn_id }) => captions.final(String(text ?? ""), turn_id ?? null));
-on("words", (sentence) => captions.words(sentence));
-on("cut", (cut) => captions.cut(cut));
-on("latency", latency);
-on("error", ({ code, message }) => (texts.failure[code] ? notice(code) : notice("gateway", message)));
+on("final", (final) => {
+  const text = String(final.text ?? "");
+  captions.final(text, final.turn_id ?? null, final.typed === true);
+  if (text.trim()) transcript.final(seconds(), { ...final, text });
+  $("transcript-menu").hidden = transcript.isEmpty;
+});
+on("words", (sentence) => {
+  captions.words(sentence);
+  transcript.words(seconds(), sentence, call.playout(sentence.rtp_start));
+  $("transcript-menu").hidden = transcript.isEmpty;
+});
+on("cut", (cut) => {
+  captions.cut(cut);
+  transcript.cut(cut);
+});
+on("tool", ({ name, ok }) => captions.tool(String(name ?? ""), ok));
+on("latency", (latency) => {
+  captions.latency(latency.total_ms);
+  transcript.latency(latency.total_ms);
+  line.gap(latency.total_ms, texts.milliseconds(latency.total_ms));
+  waterfall.turn(latency);
+});
+on("microphone", ({ label, lost }) => {
+  settings.listDevices();
+  if (lost && label) captions.note(texts.changedMicrophone(label));
+});
+on("hangup", ({ reason }) => {
+  notice(texts.failure[reason] ? reason : "gateway");
+  $("notice").dataset.farewell = "yes";
+});
+on("error", ({ code, message }) => {
+  if (code === "bad_voice") notice("voice", message);
+  else if (texts.failure[code]) notice(code);
+  else notice("gateway", message);
+});
 on("end", over);
-on("devices", listMicrophones);
+on("devices", () => settings.listDevices());
 on("blocked", () => ($("unlock").hidden = false));
 
-$("dock").addEventListener("submit", (event) => {
+$("start").addEventListener("submit", (event) => {
   event.preventDefault();
   if (call.state === "idle") begin();
   else call.hangUp();
@@ -229,15 +281,22 @@ $("unlock").addEventListener("click", () => {
   $("unlock").hidden = true;
   call.unlock().catch(() => ($("unlock").hidden = false));
 });
-microphone.addEventListener("change", () => {
-  localStorage.setItem("microphone", microphone.value);
-  call.setMicrophone(microphone.value).catch(explain);
+$("open-insights").addEventListener("click", () => {
+  const open = Boolean(insights.hidden);
+  keep("insights", open ? "yes" : "no");
+  showInsights(open);
+});
+$("transcript-kinds").addEventListener("click", (event) => {
+  const kind = /** @type {HTMLElement} */ (event.target).dataset.kind;
+  if (!kind) return;
+  save(transcript.file(/** @type {"txt" | "vtt" | "json"} */ (kind)));
+  $("transcript-kinds").hidePopover();
 });
 
-translate();
-key.value = sessionStorage.getItem("key") ?? "";
+composer(call);
+key.value = keptKey.get();
+show();
 $("status").textContent = texts.status.checking;
-listMicrophones();
 meet();
 
 // For the console and for tests.

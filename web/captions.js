@@ -29,6 +29,7 @@ export class Captions {
   /** @type {{turn: number | null, line: HTMLElement} | null} */ #settled = null;
   /** @type {Map<string, Reply>} */ #replies = new Map();
   /** @type {number | null} */ #latency = null;
+  /** @type {Map<string, HTMLElement[]>} */ #tools = new Map();
 
   /** @param {HTMLElement} box  holds the list of lines and scrolls @param {HTMLElement} log  live region */
   constructor(box, log) {
@@ -45,6 +46,36 @@ export class Captions {
     this.#settled = null;
     this.#replies.clear();
     this.#latency = null;
+    this.#tools.clear();
+  }
+
+  /** The conversation goes on in another call: nothing more of what was shown will sound, and ids begin anew. */
+  rejoin() {
+    this.dropPartial();
+    this.#finish();
+    this.#replies.clear();
+    this.#settled = null;
+    this.#latency = null;
+    this.#tools.clear();
+  }
+
+  /** Something that happened to the call. @param {string} text */
+  note(text) {
+    this.#bodyOf(this.#line("note")).textContent = text;
+    this.#follow();
+  }
+
+  /** A tool of EVA's begins to work, or has ended. @param {string} name @param {boolean | undefined} ok */
+  tool(name, ok) {
+    if (ok === undefined) {
+      const line = this.#line("note");
+      line.classList.add("tool-note");
+      this.#bodyOf(line).textContent = texts.tool(name);
+      this.#tools.set(name, [...(this.#tools.get(name) ?? []), line]);
+      return this.#follow();
+    }
+    const line = this.#tools.get(name)?.shift();
+    if (line) this.#bodyOf(line).textContent = ok ? texts.toolDone(name) : texts.toolFailed(name);
   }
 
   /** What to do while nothing has been said. @param {string} text */
@@ -56,17 +87,27 @@ export class Captions {
 
   /** @param {string} text  the person's words so far */
   partial(text) {
-    if (!text.trim()) return;
+    if (!text.trim()) return this.dropPartial();
     this.#open ??= this.#line("you");
-    this.#bodyOf(this.#open).textContent = text;
+    const body = this.#bodyOf(this.#open);
+    // Words that were there stay as they are; new ones come up softly.
+    const words = text.trim().split(/\s+/);
+    const nodes = [...body.querySelectorAll("span")];
+    nodes.forEach((node, i) => (words[i] === undefined ? node.remove() : node.textContent !== words[i] && (node.textContent = words[i])));
+    for (const word of words.slice(nodes.length)) {
+      const node = document.createElement("span");
+      node.textContent = word;
+      body.append(body.childNodes.length ? " " : "", node);
+    }
     this.#follow();
   }
 
   /**
    * @param {string} text  the person's words as understood
    * @param {number | null} turn  whose words; a turn that went on comes again, longer
+   * @param {boolean} typed  written, not spoken
    */
-  final(text, turn = null) {
+  final(text, turn = null, typed = false) {
     if (!text.trim()) return this.dropPartial();
     const again = turn !== null && this.#settled?.turn === turn ? this.#settled.line : null;
     if (again) this.dropPartial();
@@ -75,6 +116,7 @@ export class Captions {
     this.#settled = { turn, line };
     this.#bodyOf(line).textContent = text;
     line.classList.add("settled");
+    if (typed) this.#tag(line, texts.typed);
     this.#say(`${texts.you}: ${text}`);
     this.#follow();
   }
@@ -163,16 +205,19 @@ export class Captions {
   /** The call is over: nothing more will sound. @param {string} text */
   end(text) {
     this.dropPartial();
+    this.#finish();
+    this.note(text);
+  }
+
+  #finish() {
     for (const reply of this.#replies.values()) {
+      if (reply.over) continue;
       reply.over = true;
       reply.words.forEach(({ node }) => {
         node.classList.remove("now");
         if (!node.classList.contains("heard")) node.classList.add("unheard");
       });
     }
-    const line = this.#line("note");
-    this.#bodyOf(line).textContent = text;
-    this.#follow();
   }
 
   /** @param {"you" | "eva" | "note"} who */

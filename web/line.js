@@ -18,7 +18,6 @@ const MAX_BARS = 1024;
 const CALM_HZ = 4;
 
 export class Line {
-  /** @type {HTMLCanvasElement} */ #canvas;
   /** @type {CanvasRenderingContext2D} */ #ink;
   /** @type {{at: number, you: number, eva: number}[]} */ #bars = [];
   /** @type {{from: number, to: number, text: string}[]} */ #gaps = [];
@@ -31,7 +30,6 @@ export class Line {
 
   /** @param {HTMLCanvasElement} canvas */
   constructor(canvas) {
-    this.#canvas = canvas;
     this.#ink = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
     const dress = () => {
       const style = getComputedStyle(canvas);

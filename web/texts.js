@@ -1,7 +1,9 @@
 /**
- * Every sentence the page shows, in English and French, chosen by the browser's language.
+ * Every sentence the page shows, in English and French: the person's choice, else the browser's language.
  * `texts.failure[code]` is `[title, what to do]` for each code of `EvaError` and of the gateway.
  */
+
+import { recall } from "./store.js";
 
 /** @typedef {typeof english} Texts */
 
@@ -22,19 +24,55 @@ const english = {
   mute: "Mute",
   unmute: "Unmute",
   unlock: "Let EVA be heard",
+  choices: "Who answers",
+  persona: "Persona",
+  ownVoice: "Default",
+  insights: "Insights",
+  settings: "Settings",
+  close: "Close",
+  sound: "Sound",
+  speaker: "Loudspeaker",
+  defaultSpeaker: "Default loudspeaker",
+  speakerHint: "This browser plays through the loudspeaker that the system has chosen.",
+  levelHint: "Speak: the bar moves when you are heard.",
+  levelCall: "What EVA gets of you.",
+  tone: "Play a tone",
+  push: "Push to talk",
+  pushHint: "EVA hears you only while you hold the button or the space bar. A tap holds it until the next.",
+  hold: "Hold to talk",
+  holding: "Let go to send",
+  held: "Tap to send",
+  look: "This page",
+  face: "Show EVA’s face",
+  faceHint: "Its mouth follows what EVA says.",
+  pageLanguage: "Language of this page",
+  pageLanguageCall: "It can be changed after the call.",
+  api: "What programs can ask here",
+  admin: "The operator’s view",
+  write: "Write to EVA",
+  send: "Send",
+  typed: "written",
+  transcript: "Transcript",
+  asText: "Text",
+  asSubtitles: "Subtitles (WebVTT)",
+  asData: "Data (JSON)",
+  transcriptTitle: (/** @type {string} */ when) => `A call with EVA, ${when}`,
+  notHeard: "not heard",
+  recorded: "Recorded",
+  toldRecorded: "Calls are recorded by whoever runs this gateway.",
+  toldKept: (/** @type {number} */ days) => `What is said is kept on the gateway for ${days === 1 ? "a day" : `${days} days`}.`,
+  tool: (/** @type {string} */ name) => `EVA uses ${name} …`,
+  toolDone: (/** @type {string} */ name) => `EVA has used ${name}.`,
+  toolFailed: (/** @type {string} */ name) => `${name} did not work.`,
+  back: (/** @type {string} */ seconds) => `The connection is back after ${seconds} s.`,
+  backInSession: (/** @type {string} */ seconds) => `Called again after ${seconds} s. EVA knows what was said.`,
+  changedMicrophone: (/** @type {string} */ name) => `The microphone is now ${name}.`,
   call: "Call",
   cancel: "Cancel",
   hangUp: "Hang up",
-  latencyTitle: "Last answer",
-  latencyNone: "How fast EVA answers appears here.",
-  latencyHint: "from your last sound to EVA’s first",
-  parts: /** @type {Record<string, string>} */ ({
-    pause: "pause", words: "words", committed: "decision", first_token: "first token",
-    first_piece: "first phrase", first_sound: "first sound", wire: "wire",
-  }),
   status: /** @type {Record<string, string>} */ ({
     idle: "Not on a call", checking: "Looking for the gateway", unreachable: "Gateway out of reach",
-    connecting: "Connecting", connected: "Connected", shaky: "Connection interrupted",
+    connecting: "Connecting", connected: "Connected", shaky: "Connection interrupted", reconnecting: "Reconnecting",
     listening: "Listening", hearing: "Hearing you", thinking: "Thinking", speaking: "Speaking",
   }),
   muted: "Muted",
@@ -42,7 +80,7 @@ const english = {
   ended: (/** @type {string} */ time) => `The call has ended after ${time}.`,
   endedByGateway: (/** @type {string} */ time) => `EVA has ended the call after ${time}.`,
   cut: "interrupted",
-  milliseconds: (/** @type {number} */ ms) => `${Math.round(ms)} ms`,
+  milliseconds: (/** @type {number} */ ms) => `${Math.round(ms).toLocaleString("en")} ms`,
   busyFor: (/** @type {number} */ seconds) => `Try again in ${seconds} s.`,
   failure: /** @type {Record<string, [string, string]>} */ ({
     insecure: ["This page has no microphone here.", "Browsers give the microphone only to pages opened over https, or on this machine as localhost. Open the gateway’s https address."],
@@ -61,6 +99,12 @@ const english = {
     "no-media": ["No path for the sound was found.", "A firewall between you and the gateway may block its UDP and TCP media port."],
     lost: ["The connection was lost.", "See that the network is up and the gateway is running, then call again."],
     shaky: ["The sound has stopped.", "Waiting for the connection to come back."],
+    reconnecting: ["The connection was lost.", "Calling again; the conversation goes on where it was. Hang up to stop."],
+    voice: ["That voice cannot be used.", "EVA goes on as before."],
+    "no-speaker": ["The loudspeaker cannot be used.", "Choose another one in the settings."],
+    silence: ["EVA has hung up.", "Nobody had spoken for a while. Call again whenever you like."],
+    too_long: ["EVA has hung up.", "The call was as long as this gateway allows. Call again to go on."],
+    operator: ["The call was ended.", "Whoever runs this gateway has ended it."],
     gateway: ["The gateway reports trouble.", ""],
   }),
 };
@@ -83,19 +127,55 @@ const french = {
   mute: "Couper",
   unmute: "Rétablir",
   unlock: "Faire entendre EVA",
+  choices: "Qui répond",
+  persona: "Personnage",
+  ownVoice: "Par défaut",
+  insights: "Mesures",
+  settings: "Réglages",
+  close: "Fermer",
+  sound: "Son",
+  speaker: "Haut-parleur",
+  defaultSpeaker: "Haut-parleur par défaut",
+  speakerHint: "Ce navigateur joue par le haut-parleur choisi dans le système.",
+  levelHint: "Parlez : la barre bouge quand on vous entend.",
+  levelCall: "Ce qu’EVA reçoit de vous.",
+  tone: "Jouer un son",
+  push: "Appuyer pour parler",
+  pushHint: "EVA ne vous entend que tant que vous tenez le bouton ou la barre d’espace. Un appui bref le tient jusqu’au suivant.",
+  hold: "Tenir pour parler",
+  holding: "Relâcher pour envoyer",
+  held: "Appuyer pour envoyer",
+  look: "Cette page",
+  face: "Montrer le visage d’EVA",
+  faceHint: "Sa bouche suit ce que dit EVA.",
+  pageLanguage: "Langue de cette page",
+  pageLanguageCall: "Elle peut être changée après l’appel.",
+  api: "Ce que les programmes peuvent demander ici",
+  admin: "La vue de l’exploitant",
+  write: "Écrire à EVA",
+  send: "Envoyer",
+  typed: "écrit",
+  transcript: "Transcription",
+  asText: "Texte",
+  asSubtitles: "Sous-titres (WebVTT)",
+  asData: "Données (JSON)",
+  transcriptTitle: (when) => `Un appel avec EVA, ${when}`,
+  notHeard: "non entendu",
+  recorded: "Enregistré",
+  toldRecorded: "Les appels sont enregistrés par qui exploite cette passerelle.",
+  toldKept: (days) => `Ce qui est dit est gardé sur la passerelle ${days === 1 ? "un jour" : `${days} jours`}.`,
+  tool: (name) => `EVA utilise ${name} …`,
+  toolDone: (name) => `EVA a utilisé ${name}.`,
+  toolFailed: (name) => `${name} n’a pas fonctionné.`,
+  back: (seconds) => `La connexion est revenue après ${seconds} s.`,
+  backInSession: (seconds) => `Rappelé après ${seconds} s. EVA sait ce qui a été dit.`,
+  changedMicrophone: (name) => `Le microphone est maintenant ${name}.`,
   call: "Appeler",
   cancel: "Annuler",
   hangUp: "Raccrocher",
-  latencyTitle: "Dernière réponse",
-  latencyNone: "Le temps de réponse d’EVA s’affiche ici.",
-  latencyHint: "de votre dernier son au premier d’EVA",
-  parts: {
-    pause: "pause", words: "mots", committed: "décision", first_token: "premier jeton",
-    first_piece: "premiers mots", first_sound: "premier son", wire: "ligne",
-  },
   status: {
     idle: "Pas d’appel en cours", checking: "Recherche de la passerelle", unreachable: "Passerelle injoignable",
-    connecting: "Connexion", connected: "Connecté", shaky: "Connexion interrompue",
+    connecting: "Connexion", connected: "Connecté", shaky: "Connexion interrompue", reconnecting: "Reconnexion",
     listening: "EVA écoute", hearing: "EVA vous entend", thinking: "EVA réfléchit", speaking: "EVA parle",
   },
   muted: "Micro coupé",
@@ -103,7 +183,7 @@ const french = {
   ended: (time) => `L’appel a pris fin après ${time}.`,
   endedByGateway: (time) => `EVA a mis fin à l’appel après ${time}.`,
   cut: "interrompue",
-  milliseconds: (ms) => `${Math.round(ms)} ms`,
+  milliseconds: (ms) => `${Math.round(ms).toLocaleString("fr")} ms`,
   busyFor: (seconds) => `Réessayez dans ${seconds} s.`,
   failure: {
     insecure: ["Pas de microphone pour cette page.", "Les navigateurs ne le donnent qu’aux pages ouvertes en https, ou sur cette machine par localhost. Ouvrez l’adresse https de la passerelle."],
@@ -122,13 +202,37 @@ const french = {
     "no-media": ["Le son n’a trouvé aucun chemin.", "Un pare-feu bloque peut-être le port UDP et TCP de la passerelle."],
     lost: ["La connexion est perdue.", "Vérifiez le réseau et que la passerelle tourne, puis rappelez."],
     shaky: ["Le son s’est arrêté.", "En attente du retour de la connexion."],
+    reconnecting: ["La connexion est perdue.", "Nouvel appel en cours ; la conversation reprendra où elle en était. Raccrochez pour arrêter."],
+    voice: ["Cette voix ne peut pas servir.", "EVA continue comme avant."],
+    "no-speaker": ["Ce haut-parleur ne peut pas servir.", "Choisissez-en un autre dans les réglages."],
+    silence: ["EVA a raccroché.", "Personne n’avait parlé depuis un moment. Rappelez quand vous voulez."],
+    too_long: ["EVA a raccroché.", "L’appel a duré autant que cette passerelle le permet. Rappelez pour continuer."],
+    operator: ["L’appel a été terminé.", "Par la personne qui exploite cette passerelle."],
     gateway: ["La passerelle signale un problème.", ""],
   },
 };
 
-const isFrench = /^fr\b/i.test(navigator.language ?? "");
+const chosen = recall("page-language");
+const isFrench = chosen ? chosen === "fr" : /^fr\b/i.test(navigator.language ?? "");
 
+/** Both languages, for tests. */
+export const all = { en: english, fr: french };
 /** The page's language as an HTML `lang` value. */
 export const lang = isFrench ? "fr" : "en";
 /** @type {Texts} */
 export const texts = isFrench ? french : english;
+
+/** Puts the page's words in its language: `data-text`, `data-label` and `data-placeholder` name them. */
+export function translate() {
+  const word = (/** @type {string | undefined} */ name) => /** @type {any} */ (texts)[name ?? ""];
+  document.documentElement.lang = lang;
+  /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-text]")).forEach((node) => {
+    node.textContent = word(node.dataset.text);
+  });
+  /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-label]")).forEach((node) => {
+    node.setAttribute("aria-label", word(node.dataset.label));
+  });
+  /** @type {NodeListOf<HTMLInputElement>} */ (document.querySelectorAll("[data-placeholder]")).forEach((node) => {
+    node.placeholder = word(node.dataset.placeholder);
+  });
+}

@@ -1,12 +1,12 @@
 //! Speech as an Ogg Opus stream (RFC 7845), page by page.
 //!
-//! In: 48 kHz mono samples, in portions of any size. Out: the bytes of the file as far as they are
+//! In: 48 kHz samples, mono in portions of any size or stereo in slots. Out: the bytes of the file as far as they are
 //! complete, so that a listener hears the beginning while the end is still being made. Owned by
 //! whoever sends a file; wraps the crate `ogg`. Keeps at most one slot of sound and one packet back.
 
 use ogg::writing::{PacketWriteEndInfo, PacketWriter};
 
-use super::opus::{Encoder, EncoderConfig, OpusError};
+use super::opus::{Encoder, EncoderConfig, OpusError, StereoEncoder};
 use super::{SLOT_SAMPLES, WIRE_RATE};
 
 /// Packets on a page: a fifth of a second, beyond the first page, which has one.
@@ -17,17 +17,10 @@ const VENDOR: &[u8] = b"EVA-Voice";
 /// One Ogg Opus file in the making.
 pub struct OggOpus {
     encoder: Encoder,
-    pages: PacketWriter<'static, Vec<u8>>,
-    serial: u32,
-    /// Samples that a player leaves out at the beginning: the encoder's delay.
-    pre_skip: u64,
+    file: Container,
     pending: Vec<f32>,
     /// Samples given so far.
     given: u64,
-    /// Packets made so far.
-    packets: u64,
-    /// The newest packet: the last of all is marked as such.
-    held: Option<Vec<u8>>,
 }
 
 impl OggOpus {
@@ -39,29 +32,8 @@ impl OggOpus {
         // A file loses no packets: no copy of the voice for them.
         let config = EncoderConfig { expected_loss: 0, ..EncoderConfig::default() };
         let mut encoder = Encoder::new(config)?;
-        let pre_skip = encoder.lookahead()?;
-        let mut head = b"OpusHead\x01\x01".to_vec();
-        head.extend_from_slice(&(pre_skip as u16).to_le_bytes());
-        head.extend_from_slice(&WIRE_RATE.to_le_bytes());
-        // Gain 0, and the mapping of one channel.
-        head.extend_from_slice(&[0, 0, 0]);
-        let mut tags = b"OpusTags".to_vec();
-        tags.extend_from_slice(&(VENDOR.len() as u32).to_le_bytes());
-        tags.extend_from_slice(VENDOR);
-        tags.extend_from_slice(&0u32.to_le_bytes());
-        let mut file = Self {
-            encoder,
-            pages: PacketWriter::new(Vec::new()),
-            serial,
-            pre_skip: u64::from(pre_skip),
-            pending: Vec::new(),
-            given: 0,
-            packets: 0,
-            held: None,
-        };
-        file.write(head, PacketWriteEndInfo::EndPage, 0);
-        file.write(tags, PacketWriteEndInfo::EndPage, 0);
-        Ok(file)
+        let file = Container::new(serial, 1, encoder.lookahead()?);
+        Ok(Self { encoder, file, pending: Vec::new(), given: 0 })
     }
 
     /// Takes sound; gives what bytes are complete.
@@ -72,7 +44,7 @@ impl OggOpus {
         self.given += pcm.len() as u64;
         self.pending.extend_from_slice(pcm);
         self.encode()?;
-        Ok(std::mem::take(self.pages.inner_mut()))
+        Ok(self.file.take())
     }
 
     /// The rest of the file; it plays exactly the samples that were given.
@@ -80,35 +52,136 @@ impl OggOpus {
     /// # Errors
     /// libopus refuses the sound.
     pub fn finish(mut self) -> Result<Vec<u8>, OpusError> {
-        let end = self.pre_skip + self.given;
-        let slots = end.div_ceil(SLOT_SAMPLES as u64).max(1);
-        let missing = slots.saturating_sub(self.packets) as usize * SLOT_SAMPLES;
-        self.pending.resize(missing, 0.0);
+        self.pending.resize(self.file.missing(self.given) * SLOT_SAMPLES, 0.0);
         self.encode()?;
-        if let Some(last) = self.held.take() {
-            self.write(last, PacketWriteEndInfo::EndStream, end);
-        }
-        Ok(self.pages.into_inner())
+        Ok(self.file.finish(self.given))
     }
 
     fn encode(&mut self) -> Result<(), OpusError> {
         let mut taken = 0;
         while let Some((slot, _)) = self.pending[taken..].split_first_chunk::<SLOT_SAMPLES>() {
-            let packet = self.encoder.encode(slot)?.to_vec();
+            self.file.packet(self.encoder.encode(slot)?.to_vec());
             taken += SLOT_SAMPLES;
-            if let Some(before) = self.held.replace(packet) {
-                let ends_page = self.packets % PACKETS_ON_A_PAGE == 1;
-                let end = if ends_page {
-                    PacketWriteEndInfo::EndPage
-                } else {
-                    PacketWriteEndInfo::NormalPacket
-                };
-                self.write(before, end, self.packets * SLOT_SAMPLES as u64);
-            }
-            self.packets += 1;
         }
         self.pending.drain(..taken);
         Ok(())
+    }
+}
+
+/// One Ogg Opus file of two channels in the making, slot by slot. What was given so far can be played
+/// though the file was never finished.
+pub struct OggOpusStereo {
+    encoder: StereoEncoder,
+    file: Container,
+    slots: u64,
+}
+
+impl OggOpusStereo {
+    /// A file of so many bits a second on average.
+    ///
+    /// # Errors
+    /// libopus cannot be set up.
+    pub fn new(serial: u32, bitrate: u32) -> Result<Self, OpusError> {
+        let mut encoder = StereoEncoder::new(bitrate)?;
+        let file = Container::new(serial, 2, encoder.lookahead()?);
+        Ok(Self { encoder, file, slots: 0 })
+    }
+
+    /// Takes 20 ms, left before right in each pair; gives what bytes are complete.
+    ///
+    /// # Errors
+    /// libopus refuses the sound.
+    pub fn push(&mut self, pcm: &[f32; 2 * SLOT_SAMPLES]) -> Result<Vec<u8>, OpusError> {
+        self.slots += 1;
+        self.file.packet(self.encoder.encode(pcm)?.to_vec());
+        Ok(self.file.take())
+    }
+
+    /// The rest of the file.
+    ///
+    /// # Errors
+    /// libopus refuses the sound.
+    pub fn finish(mut self) -> Result<Vec<u8>, OpusError> {
+        let given = self.slots * SLOT_SAMPLES as u64;
+        for _ in 0..self.file.missing(given) {
+            self.file.packet(self.encoder.encode(&[0.0; 2 * SLOT_SAMPLES])?.to_vec());
+        }
+        Ok(self.file.finish(given))
+    }
+}
+
+/// How long an Ogg Opus file plays, in samples at 48 kHz, by its beginning and its end (64 KiB of each
+/// are enough); `None` if it is none.
+pub fn length48(beginning: &[u8], end: &[u8]) -> Option<u64> {
+    let head = beginning.windows(8).position(|at| at == b"OpusHead")?;
+    let skip = beginning.get(head + 10..head + 12)?;
+    let pre_skip = u64::from(u16::from_le_bytes([skip[0], skip[1]]));
+    // The granule position of the last page (RFC 3533 section 6).
+    let page = end.windows(4).rposition(|at| at == b"OggS")?;
+    let position = end.get(page + 6..page + 14)?.try_into().ok()?;
+    Some(u64::from_le_bytes(position).saturating_sub(pre_skip))
+}
+
+/// Pages of packets of 20 ms each.
+struct Container {
+    pages: PacketWriter<'static, Vec<u8>>,
+    serial: u32,
+    /// Samples that a player leaves out at the beginning: the encoder's delay.
+    pre_skip: u64,
+    /// Packets so far.
+    packets: u64,
+    /// The newest packet: the last of all is marked as such.
+    held: Option<Vec<u8>>,
+}
+
+impl Container {
+    fn new(serial: u32, channels: u8, pre_skip: u32) -> Self {
+        let mut head = b"OpusHead\x01".to_vec();
+        head.push(channels);
+        head.extend_from_slice(&(pre_skip as u16).to_le_bytes());
+        head.extend_from_slice(&WIRE_RATE.to_le_bytes());
+        // Gain 0, and the mapping of one channel or two.
+        head.extend_from_slice(&[0, 0, 0]);
+        let mut tags = b"OpusTags".to_vec();
+        tags.extend_from_slice(&(VENDOR.len() as u32).to_le_bytes());
+        tags.extend_from_slice(VENDOR);
+        tags.extend_from_slice(&0u32.to_le_bytes());
+        let pages = PacketWriter::new(Vec::new());
+        let mut file = Self { pages, serial, pre_skip: pre_skip.into(), packets: 0, held: None };
+        file.write(head, PacketWriteEndInfo::EndPage, 0);
+        file.write(tags, PacketWriteEndInfo::EndPage, 0);
+        file
+    }
+
+    /// Packets that are missing until so many samples can be played.
+    fn missing(&self, samples: u64) -> usize {
+        let slots = (self.pre_skip + samples).div_ceil(SLOT_SAMPLES as u64).max(1);
+        slots.saturating_sub(self.packets) as usize
+    }
+
+    fn packet(&mut self, packet: Vec<u8>) {
+        if let Some(before) = self.held.replace(packet) {
+            let ends_page = self.packets % PACKETS_ON_A_PAGE == 1;
+            let end = if ends_page {
+                PacketWriteEndInfo::EndPage
+            } else {
+                PacketWriteEndInfo::NormalPacket
+            };
+            self.write(before, end, self.packets * SLOT_SAMPLES as u64);
+        }
+        self.packets += 1;
+    }
+
+    /// The bytes that are complete.
+    fn take(&mut self) -> Vec<u8> {
+        std::mem::take(self.pages.inner_mut())
+    }
+
+    fn finish(mut self, samples: u64) -> Vec<u8> {
+        if let Some(last) = self.held.take() {
+            self.write(last, PacketWriteEndInfo::EndStream, self.pre_skip + samples);
+        }
+        self.pages.into_inner()
     }
 
     fn write(&mut self, packet: Vec<u8>, end: PacketWriteEndInfo, position: u64) {

@@ -74,7 +74,6 @@ impl LocalGateway {
             chat,
             multilingual: false,
             personas: Arc::default(),
-            recording: false,
             storage: Storage::off(),
         };
         change(&mut config);

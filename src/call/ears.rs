@@ -12,7 +12,7 @@ use super::turn_sound::TurnSound;
 use super::{Clock, Engines};
 use crate::audio::HEARING_RATE;
 use crate::audio::echo::EchoGuard;
-use crate::audio::jitter::JitterConfig;
+use crate::audio::jitter::{JitterConfig, JitterStats};
 use crate::audio::pcm_in::PcmIn;
 use crate::audio::sound_in::{Frame, RtpFields, SoundIn};
 use crate::listening::partials::Partials;
@@ -300,6 +300,14 @@ impl Ears {
             if self.bounds == Bounds::Voice {
                 self.vad.push(&frame.samples);
             }
+        }
+    }
+
+    /// How the caller's packets come; `None` where sound does not come in packets.
+    pub(super) fn line(&self) -> Option<JitterStats> {
+        match &self.input {
+            Source::Rtp(input) => Some(input.stats().jitter),
+            Source::Pcm(_) => None,
         }
     }
 

@@ -13,11 +13,13 @@ mod ears;
 mod frames;
 mod leg;
 mod line;
+mod live;
 mod memory;
 mod own;
 mod playout;
 mod realtime;
 mod recorder;
+mod recording;
 pub(crate) mod reply;
 mod task;
 mod telling;
@@ -38,6 +40,7 @@ use crate::listening::Transcriber;
 use crate::listening::silero::VadEngine;
 use crate::listening::smart_turn::EndOfTurnEngine;
 use crate::personas::{Persona, Personas};
+use crate::recordings::Recordings;
 use crate::speaking::Voice;
 use crate::speaking::clips::Clips;
 use crate::thinking::Llm;
@@ -99,6 +102,8 @@ pub struct CallSettings {
     /// Folder for the traces of the turn machine, which hold what people say; none are written
     /// where `None`.
     pub traces: Option<PathBuf>,
+    /// Where the call's sound is kept; it is not where `None`.
+    pub recordings: Option<Recordings>,
     /// The session that the call belongs to; nothing of the call is kept where `None`.
     pub memory: Option<Recall>,
 }
@@ -114,6 +119,7 @@ impl Default for CallSettings {
             temperature: 0.4,
             turn: turn::Settings::default(),
             traces: None,
+            recordings: None,
             memory: None,
         }
     }

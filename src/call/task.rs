@@ -8,6 +8,7 @@ use super::client::Event;
 use super::conversation::Conversation;
 use super::ears::{COMMITTED, Ears, Heard as Hears};
 use super::line::Line;
+use super::live::Live;
 use super::memory::Memory;
 use super::own::{self, Own};
 use super::playout::{Heard, Note, Playout};
@@ -22,6 +23,7 @@ use crate::audio::{SLOT_MS, SLOT_SAMPLES};
 use crate::ids::{CallId, ReplyId, TurnId};
 use crate::language::Language;
 use crate::listening::speech_marks::SpeechMark;
+use crate::observability::live::Post;
 use crate::observability::{Metrics, Milestone, TurnClock};
 use crate::private::Private;
 use crate::realtime::{Happening, Session};
@@ -34,6 +36,8 @@ use crate::turn::{Action, At, Input, WhyHangUp};
 const CONNECT_WITHIN: Duration = Duration::from_secs(20);
 /// How far EVA's voice keeps ahead of its time on a WebSocket, in slots: 200 ms.
 const AHEAD_ON_SOCKETS: u32 = 10;
+/// So long the connection stays after a goodbye: a channel that closes drops what has not arrived.
+const FAREWELL: Duration = Duration::from_millis(300);
 const SLOT: Duration = Duration::from_millis(SLOT_MS as u64);
 
 /// What a call is made of.
@@ -50,16 +54,18 @@ pub struct Setup {
     pub choices: Choices,
     /// What it has chosen of that.
     pub plan: Plan,
+    /// Where it says what it is doing.
+    pub live: Post,
 }
 
 /// Runs a call to its end: the caller hangs up or vanishes, or `ended` is cancelled.
 pub async fn run(id: CallId, setup: Setup, ended: CancellationToken) {
-    let Setup { leg, engines, settings, realtime, choices, plan } = setup;
+    let Setup { leg, engines, settings, realtime, choices, plan, live } = setup;
     let (out, mut events) = leg.split();
     tracing::info!(call = %id, "call begins");
     let began = Instant::now();
-    let own = Own::new(choices, plan);
-    let mut call = Call::new(id, Line::new(out, realtime), &engines, settings, own);
+    let line = Line::new(out, realtime);
+    let mut call = Call::new(id, line, &engines, settings, Own::new(choices, plan), live);
     call.follow_client();
     if call.settings.push_to_talk && call.line.session().is_none() {
         call.push_to_talk(true);
@@ -68,7 +74,10 @@ pub async fn run(id: CallId, setup: Setup, ended: CancellationToken) {
         let wake = call.clock.instant(call.next_wake());
         tokio::select! {
             biased;
-            () = ended.cancelled() => break,
+            () = ended.cancelled() => {
+                call.dismissed();
+                break;
+            }
             event = events.next() => if !call.leg_event(event) { break },
             () = tokio::time::sleep_until(wake.into()) => if !call.wake() { break },
             heard = call.ears.next(call.clock) => call.heard(heard),
@@ -130,6 +139,8 @@ pub(super) struct Record {
     pub(super) wishes: Wishes,
     /// What a client of EVA's own protocol wants.
     pub(super) own: Own,
+    /// What the operator sees and keeps of it.
+    pub(super) live: Live,
 }
 
 /// The turn that the next reply answers.
@@ -140,7 +151,7 @@ pub(super) struct AnsweredTurn {
 }
 
 impl Record {
-    fn new(wishes: Wishes, own: Own) -> Self {
+    fn new(wishes: Wishes, own: Own, live: Live) -> Self {
         Self {
             connected: false,
             turn: None,
@@ -153,6 +164,7 @@ impl Record {
             ahead: 0,
             wishes,
             own,
+            live,
         }
     }
 }
@@ -176,10 +188,12 @@ impl Call {
         engines: &Engines,
         mut settings: CallSettings,
         own: Own,
+        live: Post,
     ) -> Self {
         let clock = Clock { began: Instant::now() };
         let out = SoundOut::new(EncoderConfig::default(), rand::random())
             .expect("libopus encodes 48 kHz mono");
+        let live = Live::new(live, id, &settings);
         Self {
             id,
             clock,
@@ -193,7 +207,7 @@ impl Call {
             reply: None,
             playout: Playout::new(out),
             pacer: Pacer::new(At::ZERO),
-            record: Record::new(Wishes::of(&settings, engines), own),
+            record: Record::new(Wishes::of(&settings, engines), own, live),
             engines: engines.clone(),
             settings,
         }
@@ -211,10 +225,17 @@ impl Call {
         let now = self.clock.now();
         let due = self.pacer.due(now);
         self.playout.skip(due.skip);
+        if let Some(recording) = &mut self.record.live.recording {
+            recording.passed(due.skip);
+        }
         for _ in 0..due.send {
             self.slot(now);
         }
         self.ears.wake(now);
+        if let Some(recording) = &mut self.record.live.recording {
+            recording.hear(&self.ears);
+        }
+        self.report(now);
         self.wake_button(now);
         self.turn.wake(now);
         self.record.connected || now < CONNECT_WITHIN
@@ -239,6 +260,9 @@ impl Call {
     /// Sends the next 20 ms.
     fn tick(&mut self, now: At) {
         let (packet, notes) = self.playout.tick();
+        if let Some(recording) = &mut self.record.live.recording {
+            recording.sent(self.playout.played());
+        }
         if let Some(packet) = packet {
             self.ears.sent(now, self.playout.played());
             self.line.voice(self.playout.played());
@@ -295,6 +319,7 @@ impl Call {
         match event {
             Some(LegEvent::Connected) => {
                 self.record.connected = true;
+                self.record.live.post.update(|status| status.connected = true);
                 // The usual instructions have been read ahead at the start.
                 let unusual = self.record.own.plan != self.record.own.choices.usual();
                 if self.history.goes_on() || unusual {
@@ -476,7 +501,10 @@ impl Call {
                 Action::AskIfThere { reply } => self.ask_if_there(reply),
                 Action::Answer { reply } => self.answer(reply),
                 Action::HangUp(why) => self.hang_up(why),
-                Action::Show(state) => self.tell(&Event::Turn { state }),
+                Action::Show(state) => {
+                    self.record.live.post.update(|status| status.state = state);
+                    self.tell(&Event::Turn { state });
+                }
             }
         }
     }
@@ -486,6 +514,13 @@ impl Call {
         self.playout.begin(id);
         let manner = self.manner();
         self.reply = Some(ReplyMaker::start(id, &self.engines, self.prompt(words), manner));
+    }
+
+    /// Somebody has ended the call: its client is told, so that it does not call again.
+    fn dismissed(&mut self) {
+        if let Some(why) = self.record.live.post.hang_up() {
+            self.hang_up(why);
+        }
     }
 
     fn hang_up(&mut self, why: WhyHangUp) {
@@ -531,6 +566,7 @@ impl Call {
         let unheard = u64::from(self.record.ahead) * SLOT_SAMPLES as u64;
         let Some(heard) = self.playout.stop(id, unheard) else { return self.drop_reply(id) };
         Metrics::interrupted();
+        self.record.live.post.update(|status| status.figures.interruptions += 1);
         if !heard.text.reveal().is_empty() && !self.is_apart() {
             self.history.assistant(id, heard.text.reveal());
         }
@@ -548,7 +584,13 @@ impl Call {
     /// Frees what others hold for this call.
     async fn end(self) {
         self.engines.llm.forget(self.id);
+        if self.record.over {
+            tokio::time::sleep(FAREWELL).await;
+        }
         self.line.leg.close().await;
+        if let Some(recording) = self.record.live.recording {
+            recording.finish().await;
+        }
     }
 }
 

@@ -54,8 +54,11 @@ impl Call {
         let total_ms = parts_ms.total();
         self.history.began_after(total_ms);
         // The figures are those of spoken turns.
-        if !typed {
+        if typed {
+            self.record.live.post.update(|status| status.figures.turns += 1);
+        } else {
             Metrics::turn_answered(&parts_ms);
+            self.record.live.post.answered(total_ms);
         }
         tracing::info!(call = %self.id, turn = turn_id.0, total_ms, ?parts_ms, "turn answered");
         self.tell(&Event::Latency { turn_id, reply_id, parts_ms, total_ms });

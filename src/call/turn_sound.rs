@@ -45,6 +45,12 @@ impl TurnSound {
         self.base + self.samples.len() as u64
     }
 
+    /// The sound from this sample on, as far as it is kept, and where it begins.
+    pub(super) fn since(&self, sample: u64) -> (u64, &[f32]) {
+        let from = sample.clamp(self.base, self.end());
+        (from, &self.samples[(from - self.base) as usize..])
+    }
+
     fn keep_from(&self) -> u64 {
         let oldest = self.open.or(self.last).unwrap_or(u64::MAX);
         let look_back = self.end().saturating_sub(LOOK_BACK);

@@ -1,10 +1,10 @@
 //! `eva serve`: the gateway and its call page.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use axum_server::Handle;
@@ -19,6 +19,7 @@ use crate::language::Language;
 use crate::models;
 use crate::observability;
 use crate::personas::Personas;
+use crate::recordings::Recordings;
 use crate::rtc::RtcConfig;
 use crate::signaling::{Access, Service, server, tls};
 use crate::speaking::{Device, VoiceSpec, device};
@@ -40,8 +41,9 @@ pub(super) struct Args {
     /// Port of all sound, UDP and TCP; one above the page's by default.
     #[arg(long, env = "EVA_MEDIA_PORT")]
     media_port: Option<u16>,
-    /// Address that sound is taken at; the page's by default. Behind a reverse proxy the page is on
-    /// 127.0.0.1 and the sound on 0.0.0.0.
+    /// Address that sound is taken at; the page's by default, and a page for this machine only takes
+    /// sound from this machine only. Behind a reverse proxy the page is on 127.0.0.1 and the sound on
+    /// 0.0.0.0.
     #[arg(long, env = "EVA_MEDIA_ADDRESS", value_name = "ADDRESS")]
     media_address: Option<IpAddr>,
     /// Address that callers reach this machine at, if it is another than its own (behind NAT).
@@ -78,6 +80,10 @@ pub(super) struct Args {
     /// Folder for traces of the calls' decisions, for `eva replay`. They hold what people say.
     #[arg(long, env = "EVA_TRACES", value_name = "FOLDER")]
     traces: Option<PathBuf>,
+    /// Folder for recordings of the calls, both sides in one file each; callers are told so. They go
+    /// with --keep-days, and with the session they belong to.
+    #[arg(long, env = "EVA_RECORDINGS", value_name = "FOLDER")]
+    recordings: Option<PathBuf>,
     /// Calls at once; one more is refused.
     #[arg(long, env = "EVA_MAX_CALLS", default_value_t = 8)]
     max_calls: usize,
@@ -234,10 +240,12 @@ async fn serve(args: Args, access: Access) -> anyhow::Result<ExitCode> {
         chat: ChatSettings { cached_greetings: !args.no_cached_greetings },
         multilingual: loaded.multilingual,
         personas: Arc::new(personas),
-        recording: false,
         storage: storage.clone(),
     };
     let gateway = Gateway::start(config, loaded.engines).await?;
+    if let Some(recordings) = gateway.recordings() {
+        tokio::spawn(sweep(recordings.clone()));
+    }
     let access = Arc::new(access);
     let service = Service {
         gateway: gateway.clone(),
@@ -293,6 +301,7 @@ fn call_settings(
     let mut call = CallSettings {
         persona: personas.default_one().clone(),
         traces: traces(args.traces.clone())?,
+        recordings: recordings(args)?,
         turn,
         ..Default::default()
     };
@@ -311,6 +320,34 @@ pub(super) fn turn_settings(file: Option<&Path>) -> anyhow::Result<turn::Setting
     settings.changed_by(&changes).with_context(|| format!("in {}", file.display()))
 }
 
+/// The folder of recordings, made if need be.
+fn recordings(args: &Args) -> anyhow::Result<Option<Recordings>> {
+    let Some(folder) = &args.recordings else { return Ok(None) };
+    anyhow::ensure!(
+        args.memory.keep_days > 0,
+        "--recordings keeps calls on disk, --keep-days 0 keeps nothing: leave one of them out"
+    );
+    let opened = Recordings::open(folder.clone(), args.memory.keep_days);
+    let opened = opened
+        .with_context(|| format!("cannot use the folder of recordings {}", folder.display()))?;
+    Ok(Some(opened))
+}
+
+/// Removes recordings that have been kept for long enough, now and every hour.
+async fn sweep(recordings: Recordings) {
+    loop {
+        let kept = recordings.clone();
+        let swept = tokio::task::spawn_blocking(move || kept.sweep(SystemTime::now())).await;
+        match swept {
+            Ok(Ok(0)) => {}
+            Ok(Ok(count)) => tracing::info!(count, "recordings were kept for long enough"),
+            Ok(Err(error)) => tracing::warn!(%error, "old recordings could not be removed"),
+            Err(error) => tracing::error!(%error, "the removal of old recordings broke"),
+        }
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+    }
+}
+
 /// The folder of traces, made if need be.
 pub(super) fn traces(folder: Option<PathBuf>) -> anyhow::Result<Option<PathBuf>> {
     if let Some(folder) = &folder {
@@ -325,9 +362,17 @@ fn rtc_config(args: &Args, page: SocketAddr) -> RtcConfig {
         0 => 0,
         port => port.checked_add(1).unwrap_or(0),
     });
-    let media = SocketAddr::new(args.media_address.unwrap_or(page.ip()), port);
+    // A browser on this machine may call from any of the machine's addresses (`rtc::nearby`).
+    let this_machine_only = page.ip().is_loopback() && args.media_address.is_none();
+    let everywhere = match page {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    let near = if this_machine_only { everywhere } else { page.ip() };
+    let media = SocketAddr::new(args.media_address.unwrap_or(near), port);
     RtcConfig {
         tcp: Some(media),
+        this_machine_only,
         public_addresses: args.public_addresses.clone(),
         ..RtcConfig::new(media)
     }
@@ -344,6 +389,9 @@ fn announce(
     let about = gateway.about();
     println!("EVA-Voice answers at {page}");
     println!("  voice {}, brain {}", about.voice, about.brain);
+    if args.recordings.is_some() {
+        println!("  calls are recorded");
+    }
     println!("  sound on port {} (UDP and TCP)", gateway.endpoint().udp_addr().port());
     if let Some(certificate) = certificate {
         println!("  certificate SHA-256 {}", certificate.fingerprint);

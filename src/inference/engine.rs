@@ -1,7 +1,7 @@
 //! One engine: a thread, the model it owns, and a bounded queue of jobs.
 
 use std::collections::BinaryHeap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -65,6 +65,39 @@ struct Shared<M> {
     wake: Condvar,
 }
 
+/// What is asked of an engine whatever its model is.
+trait Queued: Send + Sync {
+    fn name(&self) -> &'static str;
+    fn waiting(&self) -> usize;
+}
+
+impl<M> Queued for Shared<M> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn waiting(&self) -> usize {
+        self.lock().jobs.len()
+    }
+}
+
+/// All engines of the process.
+static ENGINES: Mutex<Vec<Weak<dyn Queued>>> = Mutex::new(Vec::new());
+
+/// How many jobs wait for the process's engines, by name; those of one name count together.
+pub fn waiting() -> Vec<(&'static str, usize)> {
+    let mut engines = ENGINES.lock().unwrap_or_else(PoisonError::into_inner);
+    engines.retain(|engine| engine.strong_count() > 0);
+    let mut all: Vec<(&'static str, usize)> = Vec::new();
+    for engine in engines.iter().filter_map(Weak::upgrade) {
+        match all.iter_mut().find(|(name, _)| *name == engine.name()) {
+            Some((_, waiting)) => *waiting += engine.waiting(),
+            None => all.push((engine.name(), engine.waiting())),
+        }
+    }
+    all
+}
+
 impl<M> Shared<M> {
     fn lock(&self) -> MutexGuard<'_, Queue<M>> {
         // The queue is consistent at every point where a holder could panic.
@@ -122,6 +155,8 @@ impl<M: 'static> Engine<M> {
                 }
             })
             .expect("the system refuses to start a thread");
+        let queued: Arc<dyn Queued> = shared.clone();
+        ENGINES.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&queued));
         let handle = Handle { shared, thread: Some(thread) };
         outcome.recv().expect("an engine's thread ended while it built its model")?;
         Ok(Self { inner: Arc::new(handle) })

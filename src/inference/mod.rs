@@ -8,4 +8,4 @@
 
 mod engine;
 
-pub use engine::{Engine, Overloaded, Resubmitter, Urgency};
+pub use engine::{Engine, Overloaded, Resubmitter, Urgency, waiting};

@@ -3,7 +3,7 @@
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
-use super::Parts;
+use super::{Parts, system};
 
 /// Upper bounds in seconds: fine where a conversation feels the difference.
 const LATENCY_BUCKETS: &[f64] =
@@ -39,11 +39,14 @@ impl Metrics {
         describe_gauge!("eva_turns_waiting", "Turns that wait to be written to the database.");
         describe_histogram!("eva_turn_seconds", "End of speech to first sound, seconds.");
         describe_histogram!("eva_turn_part_seconds", "The parts of a turn, seconds.");
+        describe_counter!("eva_recording_gaps_total", "Sound missing in recordings, by reason.");
+        system::describe();
         Self { rendered }
     }
 
-    /// The text that Prometheus reads.
+    /// The text that Prometheus reads. Takes a moment: not for async threads.
     pub fn render(&self) -> String {
+        system::collect();
         self.rendered.as_ref().map(PrometheusHandle::render).unwrap_or_default()
     }
 
@@ -103,6 +106,11 @@ impl Metrics {
     /// A turn could not be kept.
     pub fn turn_lost(reason: &'static str) {
         counter!("eva_turns_lost_total", "reason" => reason).increment(1);
+    }
+
+    /// Sound is missing in a recording.
+    pub fn recording_gap(reason: &'static str) {
+        counter!("eva_recording_gaps_total", "reason" => reason).increment(1);
     }
 
     /// A turn was answered.

@@ -1,12 +1,16 @@
 //! What happened in; logs and metrics out.
 //!
 //! In: one latency record per turn, calls that begin and end. Out: log lines (never a spoken word),
-//! Prometheus metrics, and the parts the clients are shown. Owns no state of a call.
+//! Prometheus metrics, the parts the clients are shown, and for the operator what calls are doing
+//! ([`live`]) and what went wrong ([`journal`]). Owns no state of a call.
 
 #![deny(missing_docs)]
 
+pub mod journal;
 mod latency;
+pub mod live;
 mod metrics;
+mod system;
 
 pub use latency::{Milestone, Parts, TurnClock};
 pub use metrics::Metrics;
@@ -14,6 +18,8 @@ pub use metrics::Metrics;
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Starts logging to standard error. `RUST_LOG` overrides the level; `json` gives one JSON object a
 /// line for machines.
@@ -39,5 +45,9 @@ fn start(level: &str, json: bool) {
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     // A second start in one process (tests) keeps the first.
-    let _ = if json { lines.json().try_init() } else { lines.with_target(false).try_init() };
+    let _ = if json {
+        lines.json().finish().with(journal::ToJournal).try_init()
+    } else {
+        lines.with_target(false).finish().with(journal::ToJournal).try_init()
+    };
 }

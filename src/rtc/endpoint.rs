@@ -22,6 +22,7 @@ use super::ice::IceCredentials;
 use super::inbox::Inbox;
 use super::leg::Parts;
 use super::mux::Mux;
+use super::nearby::Doorkeeper;
 use super::peer;
 use super::port::CallPort;
 use super::reoffer::Agreed;
@@ -52,7 +53,8 @@ impl RtcEndpoint {
     /// [`RtcError::Bind`] if a port is taken or not allowed.
     pub async fn bind(config: RtcConfig) -> Result<Self, RtcError> {
         let udp_error = |source| RtcError::Bind { transport: "UDP", address: config.udp, source };
-        let mux = Arc::new(Mux::bind(config.udp).map_err(udp_error)?);
+        let door = Doorkeeper::new(config.this_machine_only);
+        let mux = Arc::new(Mux::bind(config.udp, door).map_err(udp_error)?);
         let udp = mux.local_addr().map_err(udp_error)?;
         let mut readers = JoinSet::new();
         readers.spawn(mux.clone().run());
@@ -250,7 +252,8 @@ impl RtcEndpoint {
                 return self.config.public_addresses.clone();
             }
             if bound.ip().is_unspecified() {
-                return interface_addresses().into_iter().filter(reachable).collect();
+                let all = interface_addresses(self.config.this_machine_only);
+                return all.into_iter().filter(reachable).collect();
             }
             vec![bound.ip()]
         };
@@ -279,9 +282,9 @@ fn wanted(flow: Flow, offer: &Offer) -> Result<Direction, RtcError> {
     ours.ok_or_else(|| RtcError::BadOffer(reason.to_owned()))
 }
 
-/// Addresses of the interfaces that are up: no loopback (unless there is nothing else), no
-/// link-local ones, which mean nothing without an interface.
-fn interface_addresses() -> Vec<IpAddr> {
+/// Addresses of the interfaces that are up: no loopback (unless that is wanted, or there is nothing
+/// else), no link-local ones, which mean nothing without an interface.
+fn interface_addresses(loopback: bool) -> Vec<IpAddr> {
     let all: Vec<IpAddr> = if_addrs::get_if_addrs()
         .unwrap_or_default()
         .iter()
@@ -289,7 +292,7 @@ fn interface_addresses() -> Vec<IpAddr> {
         .map(if_addrs::Interface::ip)
         .collect();
     let far: Vec<IpAddr> = all.iter().copied().filter(|ip| !ip.is_loopback()).collect();
-    if far.is_empty() { all } else { far }
+    if loopback || far.is_empty() { all } else { far }
 }
 
 fn setup(error: impl std::fmt::Display) -> RtcError {

@@ -208,11 +208,13 @@ impl Sessions {
         packet: &[u8],
         session: &Arc<IceSession>,
     ) -> Option<Vec<u8>> {
-        if self.is_first(session) {
-            return Some(packet.to_vec());
-        }
         let first = &self.first;
-        let name = username(first.local(), first.remote()?);
+        let Some(remote) = first.remote() else {
+            return self.is_first(session).then(|| packet.to_vec());
+        };
+        // Also in the first session: a caller that restarts ICE comes under its new name before it
+        // knows ours, and may go on so for good once such a check was answered.
+        let name = username(first.local(), remote);
         self.sealed(unsealed(packet, Some(&name))?, &first.local)
     }
 

@@ -34,6 +34,7 @@ mod ice;
 mod inbox;
 mod leg;
 mod mux;
+mod nearby;
 mod peer;
 mod port;
 mod reoffer;
@@ -86,6 +87,8 @@ pub struct RtcConfig {
     /// Addresses put into answers. Empty: the bound address, or, bound to a wildcard, those of
     /// all interfaces that are up.
     pub public_addresses: Vec<IpAddr>,
+    /// Packets from other machines are dropped, whatever address the ports are bound to.
+    pub this_machine_only: bool,
     /// How long a caller may send nothing at all before the call counts as lost.
     pub silence_limit: Duration,
     /// Bits per second we ask callers to send Opus at (`maxaveragebitrate`, RFC 7587).
@@ -99,6 +102,7 @@ impl RtcConfig {
             udp,
             tcp: None,
             public_addresses: Vec::new(),
+            this_machine_only: false,
             silence_limit: Duration::from_secs(8),
             max_average_bitrate: 32_000,
         }

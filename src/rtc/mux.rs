@@ -21,6 +21,7 @@ use webrtc::runtime::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 
 use super::Transport;
 use super::ice::IceCredentials;
+use super::nearby::Doorkeeper;
 use super::port::{CallPort, PathKey, Route};
 use super::stun::BindingRequest;
 
@@ -82,6 +83,7 @@ impl SharedUdp {
 /// The shared UDP socket and the table of calls.
 pub(super) struct Mux {
     udp: Arc<SharedUdp>,
+    door: Doorkeeper,
     table: Mutex<Table>,
 }
 
@@ -100,8 +102,13 @@ struct Owner {
 
 impl Mux {
     /// Opens the socket. Must run inside a Tokio runtime.
-    pub(super) fn bind(address: SocketAddr) -> io::Result<Self> {
-        Ok(Self { udp: Arc::new(SharedUdp::bind(address)?), table: Mutex::default() })
+    pub(super) fn bind(address: SocketAddr, door: Doorkeeper) -> io::Result<Self> {
+        Ok(Self { udp: Arc::new(SharedUdp::bind(address)?), door, table: Mutex::default() })
+    }
+
+    /// Whether anything is taken from there.
+    pub(super) fn lets_in(&self, from: IpAddr) -> bool {
+        self.door.lets_in(from)
     }
 
     pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -161,6 +168,9 @@ impl Mux {
                 Ok(count) => {
                     let now = Instant::now();
                     for (buffer, meta) in buffers.iter().zip(&meta).take(count) {
+                        if !self.lets_in(meta.addr.ip()) {
+                            continue;
+                        }
                         // One read may hold several datagrams of one sender.
                         for datagram in buffer[..meta.len].chunks(meta.stride.max(1)) {
                             self.sort(datagram, meta, now);
@@ -269,7 +279,9 @@ mod tests {
 
     impl Bench {
         fn new() -> Self {
-            let mux = Arc::new(Mux::bind(([127, 0, 0, 1], 0).into()).expect("a free port"));
+            let mux = Arc::new(
+                Mux::bind(([127, 0, 0, 1], 0).into(), Doorkeeper::new(false)).expect("a free port"),
+            );
             let crypto = rtc::crypto::default_provider().expect("a provider");
             let lines = ["alice", "bob"].map(|name| {
                 let port =

@@ -511,6 +511,15 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_check_under_the_callers_new_name_and_our_old_one_is_the_librarys_too() {
+        let bench = restarted();
+        bench.request(0, 0, true); // from "remote", a name that the library does not know
+        assert!(bench.sent_to(0).is_some(), "it is answered");
+        let [delivered] = bench.delivered().try_into().expect("one packet");
+        assert_eq!(name_if_proven(&delivered, PASSWORD).as_deref(), Some("eva:them"));
+    }
+
+    #[tokio::test]
     async fn after_a_restart_the_librarys_checks_leave_under_the_session_the_caller_uses() {
         let bench = restarted();
         let check = binding_request("them", "the first password of theirs", false);

@@ -39,6 +39,7 @@ pub(super) async fn run(listener: TcpListener, mux: Arc<Mux>) {
     loop {
         let Ok(permit) = introducing.clone().acquire_owned().await else { return };
         match listener.accept().await {
+            Ok((_, peer)) if !mux.lets_in(peer.ip()) => {}
             Ok((stream, peer)) => {
                 let mux = mux.clone();
                 connections.spawn(async move {

@@ -4,6 +4,7 @@
 //! What is asked of a call goes through [`crate::gateway::Gateway`].
 
 pub mod address;
+mod admin;
 pub mod auth;
 mod calls;
 mod chat;
@@ -37,6 +38,7 @@ use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Pr
 
 use self::ice::IceServers;
 use crate::gateway::{Admitted, Gateway, Invitation, Wishes};
+use crate::observability::live::CallCarrier;
 use crate::realtime as protocol;
 use crate::rtc::Flow;
 
@@ -72,7 +74,7 @@ impl Service {
         Ok(self.gateway.admit(Invitation { offer_sdp, wishes, realtime, ticket }).await?)
     }
 
-    /// The same, with sound going this way at most.
+    /// The same for a WHIP client, with sound going this way at most.
     ///
     /// # Errors
     /// What stands against it.
@@ -85,7 +87,9 @@ impl Service {
     ) -> Result<Admitted, ApiError> {
         let ticket = Some(self.access.call_ticket(caller)?);
         let invitation = Invitation { offer_sdp, wishes, realtime: None, ticket };
-        Ok(self.gateway.admit_as(invitation, flow).await?)
+        let admitted = self.gateway.admit_as(invitation, flow).await?;
+        self.gateway.carried_by(admitted.call_id, CallCarrier::Whip);
+        Ok(admitted)
     }
 }
 
@@ -99,7 +103,7 @@ pub fn routes(service: Service) -> Router {
         ),
         (Scope::Chat, chat::routes().merge(openai::chat_routes()).merge(sessions::routes())),
         (Scope::Speech, speech::routes().merge(openai::speech_routes())),
-        (Scope::Admin, status::admin_routes()),
+        (Scope::Admin, status::admin_routes().merge(admin::routes(&service))),
     ];
     let guarded = guarded.into_iter().fold(Router::new(), |all, (scope, routes)| {
         let layer = middleware::from_fn_with_state((service.clone(), scope), auth::guard);

@@ -89,6 +89,10 @@ async fn delete(
     let id = session_id(&id)?;
     let owner = owner(&caller)?;
     service.gateway.chat().forget(owner, &id);
+    if let Some(recordings) = service.gateway.recordings() {
+        let (recordings, owner, id) = (recordings.clone(), owner.to_owned(), id.clone());
+        super::admin::on_disk(move || recordings.remove_session(&owner, &id)).await?;
+    }
     match service.gateway.storage().delete(owner, &id).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(unknown()),

@@ -119,6 +119,12 @@ pub(super) async fn info(State(service): State<Service>) -> Result<Json<Value>, 
 }
 
 /// Prometheus metrics; behind the key where there is one.
-pub(super) async fn metrics(State(service): State<Service>) -> String {
-    service.gateway.metrics().render()
+pub(super) async fn metrics(State(service): State<Service>) -> Result<String, ApiError> {
+    let metrics = service.gateway.metrics().clone();
+    // The system is asked how much it uses.
+    let rendered = tokio::task::spawn_blocking(move || metrics.render()).await;
+    rendered.map_err(|_| {
+        let message = "The metrics could not be read; the gateway's log says why.";
+        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message)
+    })
 }

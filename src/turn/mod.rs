@@ -279,6 +279,8 @@ pub enum WhyHangUp {
     Silence,
     /// The call is longer than calls may be.
     TooLong,
+    /// The gateway's owner has ended it.
+    Operator,
 }
 
 /// The state people see.

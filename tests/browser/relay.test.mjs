@@ -121,7 +121,9 @@ after(async () => {
   for (const net of [BROWSER_NET, RELAY_NET]) {
     try {
       ip("netns", "del", net);
-    } catch {} // it was never made
+    } catch {
+      // it was never made
+    }
   }
   rmSync(scratch, { recursive: true, force: true });
 });
