@@ -57,6 +57,8 @@ export class Link {
   /** When media and events could flow, `performance.now()`; 0 before. */
   since = 0;
   #closed = false;
+  /** @type {(reason: unknown) => void} */ #end = () => {};
+  /** Rejected when the connection is closed from here. @type {Promise<never>} */ #over;
   #gateway;
   #pc;
   #channel;
@@ -74,6 +76,8 @@ export class Link {
    */
   constructor(gateway, iceServers, microphone, tell) {
     this.#gateway = gateway;
+    this.#over = new Promise((_, reject) => (this.#end = reject));
+    this.#over.catch(() => {});
     this.#pc = new RTCPeerConnection({ bundlePolicy: "max-bundle", iceServers });
     this.#sender = this.#pc.addTransceiver(microphone?.getAudioTracks()[0] ?? "audio", {
       direction: "sendrecv", streams: microphone ? [microphone] : [],
@@ -93,7 +97,7 @@ export class Link {
    */
   async dial(wishes, signal) {
     const pc = this.#pc;
-    await pc.setLocalDescription(await pc.createOffer());
+    await this.#whileOpen(this.#describe());
     const answer = await this.#gateway.offer({ sdp: pc.localDescription?.sdp, ...wishes }, signal);
     if (typeof answer?.call_id === "string") this.id = answer.call_id;
     if (typeof answer?.session_id === "string") this.sessionId = answer.session_id;
@@ -126,7 +130,7 @@ export class Link {
     const servers = await this.#gateway.iceServers(signal); // their passwords may be old by now
     signal.throwIfAborted();
     if (servers.length) pc.setConfiguration({ ...pc.getConfiguration(), iceServers: servers });
-    await pc.setLocalDescription(await pc.createOffer({ iceRestart: true }));
+    await this.#whileOpen(this.#describe({ iceRestart: true }));
     const answer = await this.#gateway.offer({ sdp: pc.localDescription?.sdp, pc_id: this.id }, signal, RESTART_TIMEOUT_MS);
     signal.throwIfAborted();
     await this.#accept(answer);
@@ -190,9 +194,26 @@ export class Link {
   close({ tell = true } = {}) {
     if (this.#closed) return;
     this.#closed = true;
+    this.#end(new EvaError("cancelled", "The connection was closed."));
     this.#channel.close();
     this.#pc.close();
     if (tell && this.id !== null) this.#gateway.hangUp(this.id);
+  }
+
+  /** @param {RTCOfferOptions} [options] */
+  async #describe(options) {
+    await this.#pc.setLocalDescription(await this.#pc.createOffer(options));
+  }
+
+  /**
+   * A closed connection leaves what it was asked for open for ever (WebRTC, section 4.3.3): that is waited for as
+   * long as it is open.
+   * @template T
+   * @param {Promise<T>} asked
+   * @returns {Promise<T>}
+   */
+  #whileOpen(asked) {
+    return Promise.race([asked, this.#over]);
   }
 
   /** @param {any} answer */
@@ -201,7 +222,7 @@ export class Link {
       throw new EvaError("bad-answer", "The gateway's answer is not a call.");
     }
     try {
-      await this.#pc.setRemoteDescription({ type: "answer", sdp: answer.sdp });
+      await this.#whileOpen(this.#pc.setRemoteDescription({ type: "answer", sdp: answer.sdp }));
     } catch (cause) {
       throw new EvaError("bad-answer", "The gateway's answer cannot be used.", { cause });
     }
