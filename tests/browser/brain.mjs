@@ -23,8 +23,8 @@ function answer(messages, tools) {
   return { text: `You said: ${text.slice(0, 60)}` };
 }
 
-/** Starts the server. `prompts` are the requests it got, newest last. */
-export async function startBrain() {
+/** Starts the server, with rules of its own if wanted. `prompts` are the requests it got, newest last. */
+export async function startBrain(rules = answer) {
   const prompts = [];
   const server = createServer(async (request, response) => {
     if (request.url.endsWith("/models")) {
@@ -35,7 +35,7 @@ export async function startBrain() {
     for await (const chunk of request) body += chunk;
     const asked = JSON.parse(body || "{}");
     prompts.push(asked);
-    const { text, call } = answer(asked.messages ?? [], asked.tools ?? []);
+    const { text, call } = rules(asked.messages ?? [], asked.tools ?? []);
     response.setHeader("content-type", "text/event-stream");
     const send = (choice, usage) => response.write(`data: ${JSON.stringify({
       id: "c", object: "chat.completion.chunk", created: 1, model: "rules", choices: choice ? [choice] : [], ...(usage ? { usage } : {}),

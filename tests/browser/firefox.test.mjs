@@ -2,26 +2,32 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
+import { after, afterEach, before, test } from "node:test";
 import { startBrain } from "./brain.mjs";
 import { screenshots } from "./browser.mjs";
 import { launchFirefox, openFirefox } from "./firefox.mjs";
-import { calls, startGateway, untilFree } from "./gateway.mjs";
+import { calls, freePort, ownGateway, startGateway, untilFree } from "./gateway.mjs";
 
 const ANSWER_MS = 60_000;
 
-// Sound is taken at every address: Firefox reaches none at 127.0.0.1, since it has no candidate there itself.
-const OPTIONS = ["--media-address", "0.0.0.0", "--no-fillers", "--llm-model", "rules"];
+let brain, gateway, firefox, port;
+/** The same gateway, again and again. */
+const start = () => startGateway("--listen", `127.0.0.1:${port}`, "--llm-url", brain.url, "--llm-model", "rules", "--no-fillers", "--no-backchannels");
 
-let brain, gateway, firefox;
 before(async () => {
   brain = await startBrain();
-  [gateway, firefox] = await Promise.all([startGateway(...OPTIONS, "--llm-url", brain.url), launchFirefox()]);
+  port = await freePort();
+  [gateway, firefox] = await Promise.all([start(), launchFirefox()]);
 });
 after(async () => {
   await firefox?.close();
   await gateway?.stop();
   brain?.stop();
+});
+
+// A page that a failed test has left would go on with its call.
+afterEach(async () => {
+  for (const page of (await firefox?.pages())?.slice(1) ?? []) await page.close();
 });
 
 const texts = (page, selector) => page.$$eval(selector, (nodes) => nodes.map((node) => node.textContent));
@@ -70,6 +76,32 @@ test("a spoken question is captioned and answered aloud, words light up, muting 
   await page.close();
 });
 
+test("what is written is answered aloud, and a button can be held to talk", async () => {
+  const page = await openFirefox(firefox, gateway.base);
+  await page.click("#call");
+  await inCall(page);
+  await page.type("#say", "Tell me a story.");
+  await page.keyboard.press("Enter");
+  await until(page, () => /Tell me a story/.test(document.querySelector("#captions li.you.settled")?.textContent ?? ""));
+  await until(page, () => document.querySelector("#captions li.eva .word.now") !== null);
+  await page.click("#open-settings");
+  await page.click("#push");
+  await page.keyboard.press("Escape");
+  await page.waitForSelector("#hold:not([hidden])");
+  // A press stops EVA, who is in the middle of her story.
+  await page.focus("#captions");
+  await page.keyboard.down(" ");
+  await page.waitForSelector('#hold[aria-pressed="true"]');
+  await until(page, () => document.querySelector("#captions .word.unheard") !== null);
+  await new Promise((resolve) => setTimeout(resolve, 400)); // longer than a tap
+  await page.keyboard.up(" ");
+  await page.waitForSelector('#hold[aria-pressed="false"]');
+  await page.click("#call");
+  await untilFree(gateway.base, 2000);
+  assert.deepEqual(page.trouble, []);
+  await page.close();
+});
+
 test("leaving the page frees the call, and a phone's width holds all", async () => {
   const page = await openFirefox(firefox, gateway.base, { viewport: { width: 390, height: 844 } });
   await page.click("#call");
@@ -96,4 +128,32 @@ test("a refused microphone is explained, in French where the browser is French",
   } finally {
     await refusing.close();
   }
+});
+
+// Last: it ends the gateway.
+test("a gateway that is started anew in mid-call: the conversation goes on", { skip: !ownGateway && "EVA_URL is not ours to end" }, async (t) => {
+  const page = await openFirefox(firefox, gateway.base);
+  await page.evaluate(() => {
+    window.resumed = [];
+    window.eva.addEventListener("resumed", ({ detail }) => window.resumed.push(detail));
+  });
+  await page.click("#call");
+  await inCall(page);
+  const asks = async (text, answer) => {
+    await until(page, (text) => window.eva.state === "connected" && window.eva.say(text), text);
+    await until(page, (answer) => [...document.querySelectorAll("#captions li.eva")].some((line) => line.textContent.includes(answer)), answer);
+  };
+  await asks("What is the capital of France?", "Paris");
+  await gateway.stop();
+  await page.waitForSelector('[data-state="reconnecting"]', { timeout: 20_000 });
+  gateway = await start();
+  await until(page, () => window.resumed.length > 0);
+  const [{ how, ms }] = await page.evaluate(() => window.resumed);
+  t.diagnostic(`resumed by ${how} after ${ms} ms, the start of the gateway included`);
+  assert.equal(how, "session");
+  await asks("How far?", "You know what I said");
+  assert.match((await texts(page, "#captions li.eva")).join(" "), /Paris/, "the captions stay");
+  await page.click("#call");
+  await untilFree(gateway.base, 2000);
+  await page.close();
 });

@@ -1,6 +1,7 @@
 // A gateway for the tests: started, awaited until it answers, ended.
 
 import { spawn } from "node:child_process";
+import { createServer } from "node:net";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
@@ -50,6 +51,15 @@ export async function startGateway(...options) {
     /** Ends it without a goodbye. */
     kill: () => child.kill("SIGKILL"),
   };
+}
+
+/** A port that nothing listens on, for a gateway that is to be found there again. */
+export async function freePort() {
+  const server = createServer();
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return port;
 }
 
 /** How many calls the gateway has now. */
