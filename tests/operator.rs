@@ -67,6 +67,15 @@ async fn gateway(folder: Option<&Path>) -> (MockLlm, LocalGateway) {
     (mock, gateway.expect("a gateway"))
 }
 
+/// Waits until no call is in progress.
+async fn free(gateway: &LocalGateway) {
+    let give_up = tokio::time::Instant::now() + PATIENCE;
+    while gateway.gateway.active() > 0 {
+        assert!(tokio::time::Instant::now() < give_up, "a call does not end");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// The states of the one call as the stream tells them, until it is over.
 async fn states(events: Response) -> Vec<String> {
     assert_eq!(events.headers()["content-type"], "text/event-stream");
@@ -154,6 +163,7 @@ fn a_call_is_followed_live_and_ended_in_the_operators_name() {
         assert!(call.is_closed(), "the call is over");
         let told = call.log().iter().find(|event| event["type"] == "eva.hangup");
         assert_eq!(told.expect("a reason")["reason"], "operator");
+        free(&gateway).await;
         assert_eq!(asked(&gateway, Method::DELETE, &path).await.status(), StatusCode::NOT_FOUND);
         let states =
             tokio::time::timeout(PATIENCE, followed).await.expect("in time").expect("seen");
@@ -198,10 +208,10 @@ fn a_recording_has_both_sides_where_they_were_and_goes_with_its_session() {
         let heard = report.voice_to_voice_ms.expect("an answer");
         let id = call.id();
         call.hang_up().await.expect("hung up");
-        dial(&gateway, None).await.expect("a call").hang_up().await.expect("hung up");
-        while gateway.gateway.active() > 0 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let mut other = dial(&gateway, None).await.expect("a call");
+        other.run_for(&[], Duration::from_millis(300)).await;
+        other.hang_up().await.expect("hung up");
+        free(&gateway).await;
 
         let list = json(&gateway, "/admin/recordings").await;
         assert_eq!(list["data"].as_array().expect("recordings").len(), 2, "{list}");

@@ -29,15 +29,18 @@ const BITRATE: u32 = 48_000;
 /// So much later than EVA's may the person's sound come, samples at 48 kHz: jitter buffers take their
 /// time. What comes later is lost.
 const LAG: u64 = WIRE_RATE as u64;
-/// The person's sound is continuous; beyond this its place is set anew: 100 ms at 48 kHz.
-const TOLERANCE: u64 = WIRE_RATE as u64 / 10;
+/// The person's sound is continuous; when it comes so much later, its place is set anew: 300 ms at 48 kHz.
+const GAP: i64 = WIRE_RATE as i64 * 3 / 10;
+/// Its place is where the packet that came soonest in a second says; it moves if that is off by more
+/// than this: 10 ms at 48 kHz.
+const SLACK: i64 = WIRE_RATE as i64 / 100;
 /// So far ahead may a client send sound: 30 s at 48 kHz.
 const AHEAD: u64 = 30 * WIRE_RATE as u64;
 
 /// A piece of one channel; places are samples at 48 kHz since the call began.
 enum Piece {
-    /// The person, 16 kHz.
-    Heard { at: u64, pcm: Vec<f32> },
+    /// The person, 16 kHz; `paced` if it comes as fast as it was said.
+    Heard { at: u64, pcm: Vec<f32>, paced: bool },
     /// The next slot of EVA's; `None` is silence.
     Sent(Option<Box<[f32]>>),
     /// So many slots pass.
@@ -99,7 +102,8 @@ impl Recording {
         // A frame is complete when its end arrives.
         let began = ears.arrival(from).saturating_sub(Duration::from_millis(SLOT_MS.into()));
         self.heard = from + pcm.len() as u64;
-        self.hand(Piece::Heard { at: place(began), pcm: pcm.to_vec() }, 0);
+        let paced = ears.line().is_some();
+        self.hand(Piece::Heard { at: place(began), pcm: pcm.to_vec(), paced }, 0);
     }
 
     /// Hands a piece over that stands for so many slots.
@@ -139,15 +143,16 @@ fn write(path: &std::path::Path, mut pieces: mpsc::Receiver<Piece>) -> Result<()
     let mut tape = Tape::new()?;
     let mut file = None;
     while let Some(piece) = pieces.blocking_recv() {
-        // The file begins with the first sound: a call that never connects leaves none.
+        // The file begins with the first sound, whose place may turn out to be a little earlier: a call
+        // that never connects leaves none.
         if file.is_none()
             && let Some(begins) = piece.sounds_at(tape.now)
         {
-            tape.base = begins.min(tape.now);
+            tape.base = begins.min(tape.now).saturating_sub(GAP.unsigned_abs());
             file = Some(crate::recordings::create(path)?);
         }
         match piece {
-            Piece::Heard { at, pcm } => tape.heard(at, &pcm),
+            Piece::Heard { at, pcm, paced } => tape.heard(at, &pcm, paced),
             Piece::Sent(pcm) => tape.sent(pcm.as_deref()),
             Piece::Passed(slots) => tape.passed(slots),
         }
@@ -170,8 +175,45 @@ struct Tape {
     base: u64,
     /// Where EVA's next slot begins.
     now: u64,
-    /// Where the person's next sound belongs, once there was some.
-    next: Option<u64>,
+    person: Person,
+}
+
+/// Where the person's sound belongs.
+#[derive(Default)]
+struct Person {
+    /// Samples so far, as the tape counts them.
+    given: i64,
+    /// Where the first of them would be, once there was one.
+    origin: Option<i64>,
+    /// What the pieces of the last second say of the origin, with what was given before each.
+    said: VecDeque<(i64, i64)>,
+}
+
+impl Person {
+    /// Takes when the next piece seems to begin; whether there is a gap before it.
+    fn follow(&mut self, at: u64, paced: bool) -> bool {
+        let seems = i64::try_from(at).unwrap_or(i64::MAX) - self.given;
+        let gap = self.origin.is_some_and(|origin| seems > origin + GAP);
+        if gap {
+            self.said.clear();
+        }
+        while self.said.front().is_some_and(|(given, _)| given + i64::from(WIRE_RATE) < self.given)
+        {
+            self.said.pop_front();
+        }
+        self.said.push_back((self.given, seems));
+        let soonest = self.said.iter().map(|(_, origin)| *origin).min().unwrap_or(seems);
+        let off = |origin: i64| paced && (origin - soonest).abs() > SLACK;
+        if gap || self.origin.is_none_or(off) {
+            self.origin = Some(soonest);
+        }
+        gap
+    }
+
+    /// Where the next piece belongs.
+    fn next(&self) -> Option<u64> {
+        Some(u64::try_from(self.origin? + self.given).unwrap_or(0))
+    }
 }
 
 impl Tape {
@@ -182,26 +224,31 @@ impl Tape {
             pairs: VecDeque::new(),
             base: 0,
             now: 0,
-            next: None,
+            person: Person::default(),
         })
     }
 
-    fn heard(&mut self, at: u64, pcm: &[f32]) {
-        let next = match self.next {
-            Some(next) if at < next + TOLERANCE => next,
-            Some(next) => {
-                // What the filter holds back belongs before the gap.
-                let mut rest = Vec::new();
-                self.resampler.finish(&mut rest);
-                self.lay(0, next, &rest);
-                at
-            }
-            None => at,
-        };
+    fn heard(&mut self, at: u64, pcm: &[f32], paced: bool) {
+        let before = self.person.next();
+        if self.person.follow(at, paced) {
+            // What the filter holds back belongs before the gap.
+            self.rest(before);
+        }
         let mut sound = Vec::with_capacity(3 * pcm.len());
         self.resampler.push(pcm, &mut sound);
-        self.lay(0, next, &sound);
-        self.next = Some(next + sound.len() as u64);
+        if let Some(next) = self.person.next() {
+            self.lay(0, next, &sound);
+        }
+        self.person.given += sound.len() as i64;
+    }
+
+    /// What the filter holds back of the person's sound.
+    fn rest(&mut self, next: Option<u64>) {
+        let mut rest = Vec::new();
+        self.resampler.finish(&mut rest);
+        if let Some(next) = next {
+            self.lay(0, next, &rest);
+        }
     }
 
     fn sent(&mut self, pcm: Option<&[f32]>) {
@@ -254,11 +301,7 @@ impl Tape {
     }
 
     fn end(mut self, file: &mut File) -> Result<(), RecordingError> {
-        let mut rest = Vec::new();
-        self.resampler.finish(&mut rest);
-        if let Some(next) = self.next {
-            self.lay(0, next, &rest);
-        }
+        self.rest(self.person.next());
         // Sound of a client's that lies ahead of the call's end was never listened to.
         self.save(file, self.now)?;
         file.write_all(&self.ogg.finish()?)?;
@@ -309,7 +352,7 @@ mod tests {
                 let from = (slot - 28) * 320;
                 let at = (slot as u64 - 3) * 960;
                 let pcm = person[from..from + 320].to_vec();
-                recording.hand(Piece::Heard { at, pcm }, 0);
+                recording.hand(Piece::Heard { at, pcm, paced: true }, 0);
             }
             match slot {
                 75..100 => recording.sent(&eva[(slot - 75) * 960..(slot - 74) * 960]),
@@ -326,11 +369,32 @@ mod tests {
         let path = folder.path().join("call.ogg");
         recorded(path.clone()).finish().await;
         let [person, eva] = played(std::fs::read(&path).unwrap());
-        // It begins with the first sound.
-        assert!((2500..2530).contains(&(eva.len() / 48)), "{} ms", eva.len() / 48);
-        for (channel, begins) in [(&person, 0_usize), (&eva, 1000)] {
+        // It begins 300 ms before the first sound.
+        assert!((2800..2830).contains(&(eva.len() / 48)), "{} ms", eva.len() / 48);
+        for (channel, begins) in [(&person, 300_usize), (&eva, 1300)] {
             let (from, to) = sounding(channel);
             assert!(from.abs_diff(begins) <= 10 && to.abs_diff(begins + 500) <= 10, "{from}-{to}");
+        }
+    }
+
+    #[test]
+    fn a_late_first_packet_moves_nothing_and_a_gap_is_one() {
+        let mut person = Person::default();
+        // The first pieces come 280 and 100 ms late, the others 20 ms after each other.
+        for (piece, late_ms) in [280, 100, 0, 5, 0, 3, 0].into_iter().enumerate() {
+            let at = 48_000 + piece as u64 * 960 + late_ms * 48;
+            assert!(!person.follow(at, true));
+            person.given += 960;
+        }
+        assert_eq!(person.next(), Some(48_000 + 7 * 960));
+        assert!(person.follow(96_000, true), "a pause of more than 300 ms");
+        assert_eq!(person.next(), Some(96_000));
+        // A client that sends faster than it speaks is continuous.
+        let mut person = Person::default();
+        for piece in 0..50 {
+            assert!(!person.follow(48_000, false));
+            assert_eq!(person.next(), Some(48_000 + piece * 960));
+            person.given += 960;
         }
     }
 
@@ -358,7 +422,7 @@ mod tests {
         let bytes = std::fs::read(&path).unwrap();
         let [person, _] = played(bytes.clone());
         let (from, _) = sounding(&person);
-        assert!(from <= 10, "{from}");
+        assert!(from.abs_diff(300) <= 10, "{from}");
         let whole = crate::audio::ogg::length48(&bytes, &bytes).expect("an Ogg file");
         assert!((48_000..3 * 48_000).contains(&whole), "{whole}");
         drop(recording);
