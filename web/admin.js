@@ -76,8 +76,17 @@ function say(text) {
   quiet = setTimeout(() => { $("said").textContent = ""; }, SAID_MS);
 }
 
+/** The question that was asked last: a dialog says that it is closed some time after it is. @type {Promise<boolean>} */
+let asked = Promise.resolve(false);
+
 /** Asks before something that cannot be undone. @param {string} title @param {string} text @param {string} yes */
 function sure(title, text, yes) {
+  asked = asked.then(() => answer(title, text, yes));
+  return asked;
+}
+
+/** @param {string} title @param {string} text @param {string} yes @returns {Promise<boolean>} */
+function answer(title, text, yes) {
   const dialog = /** @type {HTMLDialogElement} */ ($("sure"));
   $("sure-title").textContent = title;
   $("sure-text").textContent = text;

@@ -55,13 +55,14 @@ function show() {
   const { dataset } = document.body;
   dataset.state = state;
   dataset.turn = state === "connected" ? turn : "none";
-  dataset.push = String(settings.pushToTalk && state !== "idle");
+  dataset.push = String(settings.pushToTalk && call.hasMicrophone);
   $("status").textContent = call.muted && state === "connected" ? `${texts.status[quiet]} · ${texts.muted}` : texts.status[quiet];
   $("timer").hidden = !since;
   $("call-label").textContent = state === "idle" ? texts.call : state === "connecting" ? texts.cancel : texts.hangUp;
   $("mute").setAttribute("aria-pressed", String(call.muted));
-  $("mute").hidden = settings.pushToTalk;
-  $("hold").hidden = !settings.pushToTalk || state === "idle" || state === "connecting";
+  const speaks = call.hasMicrophone;
+  $("mute").hidden = settings.pushToTalk || !speaks;
+  $("hold").hidden = !settings.pushToTalk || !speaks || state === "connecting";
   face.on = settings.showsFace;
   $("face").hidden = !settings.showsFace;
   settings.place(state !== "idle");
@@ -75,6 +76,7 @@ function notice(code, more = "") {
   $("notice-title").textContent = title;
   $("notice-text").textContent = [text, more].filter(Boolean).join(" ");
   $("notice").dataset.code = code;
+  $("without").hidden = call.state !== "idle" || !["permission", "no-microphone", "microphone-busy", "insecure"].includes(code);
   delete $("notice").dataset.farewell;
   $("notice").hidden = false;
 }
@@ -118,10 +120,11 @@ async function meet() {
   show();
 }
 
-async function begin() {
+/** @param {{listenOnly?: boolean}} [how] */
+async function begin(how = {}) {
   clearNotice();
   try {
-    await call.connect({ ...settings.wishes(), key: key.value.trim() });
+    await call.connect({ ...settings.wishes(), key: key.value.trim(), ...how });
     keptKey.set(key.value.trim());
   } catch (error) {
     since = 0;
@@ -144,8 +147,9 @@ function begun() {
   $("captions").hidden = false;
   $("open-insights").hidden = false;
   showInsights(wantsInsights());
-  captions.hint(settings.pushToTalk ? texts.pushHint : texts.began);
-  $("announce").textContent = texts.began;
+  const hint = !call.hasMicrophone ? texts.beganToWrite : settings.pushToTalk ? texts.beganToHold : texts.began;
+  captions.hint(hint);
+  $("announce").textContent = hint;
   requestAnimationFrame(frame);
   follow();
 }
@@ -253,6 +257,7 @@ on("latency", (latency) => {
 });
 on("microphone", ({ label, lost }) => {
   settings.listDevices();
+  show();
   if (lost && label) captions.note(texts.changedMicrophone(label));
 });
 on("hangup", ({ reason }) => {
@@ -272,6 +277,10 @@ $("start").addEventListener("submit", (event) => {
   event.preventDefault();
   if (call.state === "idle") begin();
   else call.hangUp();
+});
+$("without").addEventListener("click", async () => {
+  await begin({ listenOnly: true });
+  if (call.state === "connected") $("say").focus();
 });
 $("mute").addEventListener("click", () => {
   call.muted = !call.muted;

@@ -73,12 +73,14 @@ const GATEWAY_EVENTS = new Set([
  * @property {string} [key]           the gateway's access key
  * @property {string} [sessionId]     goes on with an earlier conversation
  * @property {boolean} [pushToTalk]
+ * @property {boolean} [listenOnly]   without a microphone: EVA is written to, and heard
  *
  * What one call holds, over all of its connections; dropped as a whole when it ends.
  * @typedef {object} Live
  * @property {AbortController} abort       ends whatever is still under way
  * @property {Link | null} link
  * @property {MediaStream | null} microphone  null: there is none, or not yet
+ * @property {boolean} listenOnly          no microphone is wanted
  * @property {Wishes} wishes               in force, for the next connection
  * @property {Wishes} asked                of `configure()`, not answered yet
  * @property {string[]} unsaid             texts that the gateway has not taken yet
@@ -154,6 +156,11 @@ export class EvaCall extends EventTarget {
     });
   }
 
+  /** Whether a microphone is open in the call. A call without one is written to, and heard. */
+  get hasMicrophone() {
+    return Boolean(this.#live?.microphone);
+  }
+
   /** @returns {CallState} */
   get state() {
     return this.#state;
@@ -220,11 +227,11 @@ export class EvaCall extends EventTarget {
    * @param {ConnectOptions & Wishes} [options]
    * @throws {EvaError} with code `cancelled` if `hangUp()` came first
    */
-  async connect({ microphoneId, speakerId, key, sessionId, pushToTalk, ...wishes } = {}) {
+  async connect({ microphoneId, speakerId, key, sessionId, pushToTalk, listenOnly = false, ...wishes } = {}) {
     if (this.#live) throw new EvaError("refused", "This call is already under way.");
     /** @type {Live} */
     const live = {
-      abort: new AbortController(), link: null, microphone: null, wishes, asked: {}, unsaid: [],
+      abort: new AbortController(), link: null, microphone: null, listenOnly, wishes, asked: {}, unsaid: [],
       busy: false, farewell: false, shaky: undefined, timers: [],
     };
     this.#live = live;
@@ -241,7 +248,8 @@ export class EvaCall extends EventTarget {
       this.#applySpeaker();
       // Asked while the microphone opens: most calls wait for nothing.
       const servers = this.#gateway.iceServers(live.abort.signal);
-      await this.#open(live);
+      if (listenOnly) this.stopPreview();
+      else await this.#open(live);
       await this.#dial(live, await servers, live.abort.signal);
       this.#follow(live);
       this.#setState("connected");
@@ -666,7 +674,7 @@ export class EvaCall extends EventTarget {
     this.#tell("devices");
     this.#applySpeaker();
     const live = this.#live;
-    if (!live || live.microphone || this.#state === "connecting") return;
+    if (!live || live.microphone || live.listenOnly || this.#state === "connecting") return;
     this.#replaceMicrophone(live, "", true).catch(() => {}); // the next one may do
   }
 

@@ -22,6 +22,7 @@ mod recorder;
 mod recording;
 pub(crate) mod reply;
 mod task;
+mod telling;
 mod turn_sound;
 
 pub use choices::{Cast, ChoiceError, Choices, Plan};

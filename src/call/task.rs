@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::client::{Event, Viseme, Word};
+use super::client::Event;
 use super::conversation::Conversation;
 use super::ears::{COMMITTED, Ears, Heard as Hears};
 use super::line::Line;
@@ -14,7 +14,7 @@ use super::own::{self, Own};
 use super::playout::{Heard, Note, Playout};
 use super::realtime::{self, Wishes};
 use super::recorder::Recorder;
-use super::reply::{Made, ReplyMaker, Sentence};
+use super::reply::{Made, ReplyMaker};
 use super::{CallSettings, Choices, Clock, Engines, Leg, Plan};
 use crate::audio::opus::EncoderConfig;
 use crate::audio::pacer::Pacer;
@@ -30,7 +30,7 @@ use crate::realtime::{Happening, Session};
 use crate::rtc::LegEvent;
 use crate::speaking::clips::ClipId;
 use crate::thinking::LlmError;
-use crate::turn::{Action, At, Input, State, WhyHangUp};
+use crate::turn::{Action, At, Input, WhyHangUp};
 
 /// A call that is not connected by then will not be.
 const CONNECT_WITHIN: Duration = Duration::from_secs(20);
@@ -122,7 +122,7 @@ pub(super) struct Call {
 /// What the call keeps for its latency records and clients.
 pub(super) struct Record {
     connected: bool,
-    turn: Option<AnsweredTurn>,
+    pub(super) turn: Option<AnsweredTurn>,
     pub(super) clock: TurnClock,
     /// The filler and the backchannel said last, which are not the next ones.
     pub(super) filler: Option<ClipId>,
@@ -145,9 +145,9 @@ pub(super) struct Record {
 
 /// The turn that the next reply answers.
 #[derive(Clone, Copy)]
-struct AnsweredTurn {
-    id: TurnId,
-    typed: bool,
+pub(super) struct AnsweredTurn {
+    pub(super) id: TurnId,
+    pub(super) typed: bool,
 }
 
 impl Record {
@@ -579,59 +579,6 @@ impl Call {
 
     pub(super) fn tell(&mut self, event: &Event<'_>) {
         self.line.tell(event);
-    }
-
-    fn tell_ready(&mut self) {
-        let (voice, brain) = (self.engines.voice.name(), self.engines.llm.name());
-        self.line.tell(&Event::Ready {
-            call_id: self.id,
-            voice: &voice,
-            brain: &brain,
-            language: self.settings.language,
-            persona: &self.settings.persona.name,
-            session_id: self.history.session(),
-        });
-        self.tell(&Event::Turn { state: State::Listening });
-    }
-
-    fn tell_words(&mut self, reply_id: ReplyId, sentence: &Sentence, rtp_start: u32) {
-        let text = sentence.text.reveal();
-        let ends = sentence.words.iter();
-        let ends = ends.map(|word| (word.samples.end as u64 / 48, word.text.end)).collect();
-        self.line.happened(Happening::Sentence { text, words: ends });
-        let words = sentence.words.iter().map(|word| Word {
-            text: &text[word.text.clone()],
-            start: word.samples.start as u64,
-            end: word.samples.end as u64,
-        });
-        self.tell(&Event::Words { reply_id, text, words: words.collect(), rtp_start });
-        let track = sentence.visemes.iter().map(|shape| Viseme {
-            id: shape.viseme.name(),
-            start: shape.samples.start as u64,
-            end: shape.samples.end as u64,
-        });
-        if track.len() > 0 {
-            self.tell(&Event::Viseme { reply_id, track: track.collect(), rtp_start });
-        }
-    }
-
-    fn tell_latency(&mut self, reply_id: ReplyId) {
-        let (Some(turn), Some(parts_ms)) = (self.record.turn.take(), self.record.clock.parts())
-        else {
-            return;
-        };
-        let AnsweredTurn { id: turn_id, typed } = turn;
-        let total_ms = parts_ms.total();
-        self.history.began_after(total_ms);
-        // The figures are those of spoken turns.
-        if typed {
-            self.record.live.post.update(|status| status.figures.turns += 1);
-        } else {
-            Metrics::turn_answered(&parts_ms);
-            self.record.live.post.answered(total_ms);
-        }
-        tracing::info!(call = %self.id, turn = turn_id.0, total_ms, ?parts_ms, "turn answered");
-        self.tell(&Event::Latency { turn_id, reply_id, parts_ms, total_ms });
     }
 
     /// Frees what others hold for this call.

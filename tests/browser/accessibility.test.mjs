@@ -100,9 +100,9 @@ test("the page of the API: the same, with a door open too", async () => {
 
 const admin = fileURLToPath(new URL("../../web/admin.html", import.meta.url));
 test("the operator's page: the same", { skip: !existsSync(admin) && "there is no such page" }, async () => {
-  const page = await open(browser, new URL("admin", gateway.base).href); // never at rest: it follows the calls
+  const page = await open(browser, new URL("admin", gateway.base).href);
   await page.locator("#view h1").waitFor();
-  await page.waitForTimeout(1500);
+  await page.waitForTimeout(1500); // its figures come over a connection that stays open
   await inEachLook(page, (look) => sound("/admin")(page, look));
   await tabThrough(page, "/admin");
   assert.deepEqual(page.trouble, []);

@@ -172,6 +172,18 @@ test("a refused microphone is explained", async () => {
   await page.click("#call");
   assert.match(await notice(page, "permission"), /refused.*Allow it/s);
   await shoot(page, "error-permission-desktop-light");
+  // Whoever cannot speak here writes, and hears the answer.
+  await page.getByRole("button", { name: "Call without a microphone" }).click();
+  await page.waitForFunction(() => window.eva.state === "connected" && document.activeElement?.id === "say");
+  assert.equal(await page.locator("#notice").isVisible(), false);
+  assert.equal(await page.locator("#mute").isVisible(), false);
+  await page.keyboard.type("What is the capital of France?");
+  await page.keyboard.press("Enter");
+  await page.locator("#captions li.eva .word.heard").first().waitFor({ timeout: 60_000 });
+  await page.waitForFunction(() => window.eva.levels().eva > 0.2, undefined, { timeout: 10_000 });
+  await page.click("#call");
+  await untilFree(gateway.base, 1000);
+  assert.deepEqual(page.trouble, []);
   await refusing.close();
 });
 
