@@ -330,7 +330,8 @@ fn with_a_button_only_what_is_said_while_it_is_down_counts() {
         // A question that seems to go on: the button says that it is over.
         let open = say("Can you tell me something about the").await;
         call.tell(&press);
-        let length = Duration::from_secs_f64(open.len() as f64 / 48_000.0);
+        // People let go a moment after their last word.
+        let length = Duration::from_secs_f64(open.len() as f64 / 48_000.0 + 0.3);
         call.run_for(&open, length).await;
         call.tell(&release);
         let latency = wait_for(&mut call, "eva.latency", 1).await;

@@ -1,7 +1,8 @@
 //! Push-to-talk: the person's turns begin and end with a button.
 //!
 //! In: the button, and the time. Out: sound that counts while it is down, and a turn at its release.
-//! The tail of what was said is still on its way when the button goes up: it is waited for.
+//! The tail of what was said is still on its way when the button goes up: it is waited for, and the words
+//! are looked for meanwhile. Where the tail is silent, they are whole.
 
 use std::time::Duration;
 
@@ -68,7 +69,11 @@ impl Call {
             Button::Absent => return false,
             Button::Down { .. } => {}
             // The turn goes on.
-            Button::Lifted { .. } => self.record.own.button = Button::Down { until },
+            Button::Lifted { .. } => {
+                self.record.own.button = Button::Down { until };
+                self.ears.voice_resumed(now);
+                self.turn.tell(now, Input::SpeechResumed);
+            }
             Button::Up => {
                 self.record.own.button = Button::Down { until };
                 self.ears.press(now);
@@ -84,26 +89,40 @@ impl Call {
             Button::Absent => return false,
             Button::Down { .. } => {
                 self.record.own.button = Button::Lifted { at: now, until: now + TAIL };
+                self.ears.release();
+                self.end_turn_by_hand(now, now);
             }
             Button::Up | Button::Lifted { .. } => {}
         }
         true
     }
 
-    /// Ends the turn when the sound that belongs to it is there.
+    /// Does what is due: a press that is too long ends; a turn ends when its sound is there.
     pub(super) fn wake_button(&mut self, now: At) {
         let button = self.record.own.button;
         if button.due().is_none_or(|due| due > now) {
             return;
         }
+        let Button::Lifted { at: released, .. } = button else {
+            self.release(now);
+            return;
+        };
         self.record.own.button = Button::Up;
         if self.ears.lift() < TAIL + LEAST_PRESS {
             return self.turn.tell(now, Input::LetGo);
         }
-        let released = if let Button::Lifted { at, .. } = button { at } else { now };
+        if self.ears.spoke_on() {
+            // The words that are being looked for lack their end.
+            self.turn.tell(now, Input::SpeechResumed);
+            self.end_turn_by_hand(now, released);
+        }
+        self.record.clock.pass_again(Milestone::Pause, now);
+        self.turn.tell(now, Input::Paused { last_voiced: released });
+    }
+
+    fn end_turn_by_hand(&mut self, now: At, released: At) {
         self.record.clock = TurnClock::default();
         self.record.clock.pass(Milestone::SpeechEnd, released);
-        self.record.clock.pass(Milestone::Pause, now);
         self.turn.tell(now, Input::Released);
     }
 }

@@ -13,6 +13,7 @@ use super::{Clock, Engines};
 use crate::audio::HEARING_RATE;
 use crate::audio::echo::EchoGuard;
 use crate::audio::jitter::{JitterConfig, JitterStats};
+use crate::audio::level::rms_dbfs;
 use crate::audio::pcm_in::PcmIn;
 use crate::audio::sound_in::{Frame, RtpFields, SoundIn};
 use crate::listening::partials::Partials;
@@ -59,9 +60,7 @@ pub(super) enum Heard {
 /// The listening side of one call.
 pub(super) struct Ears {
     input: Source,
-    vad: VadStream,
-    marks: SpeechMarks,
-    marks_config: MarksConfig,
+    voice: VoiceActivity,
     pub(super) sound: TurnSound,
     language: Language,
     partial: PartialPasses,
@@ -69,8 +68,6 @@ pub(super) struct Ears {
     vote: Option<(PassId, Vote)>,
     engines: Engines,
     bounds: Bounds,
-    /// Where the stream of voice activity began in the call's sound, in samples.
-    vad_from: u64,
     /// First sample and arrival of the latest frames.
     arrivals: VecDeque<(u64, At)>,
     echo: Echo,
@@ -90,6 +87,15 @@ enum Bounds {
     },
 }
 
+/// When the person's voice is heard.
+struct VoiceActivity {
+    vad: VadStream,
+    /// Where its stream began in the call's sound, in samples.
+    from: u64,
+    marks: SpeechMarks,
+    config: MarksConfig,
+}
+
 /// Where the person's sound comes from.
 enum Source {
     Rtp(Box<SoundIn>),
@@ -100,6 +106,13 @@ enum Source {
 pub(super) const COMMITTED: PassId = PassId(0);
 /// Less sound than this is not worth a pass: 100 ms.
 const LEAST_SOUND: usize = LISTENING_RATE as usize / 10;
+
+/// After a button's release, sound this far below the person's voice, dB, or below this level, dBFS,
+/// is none of it: even soft consonants are louder.
+const TAIL_BELOW_DB: f32 = 25.0;
+const TAIL_SILENT_DBFS: f32 = -60.0;
+/// 20 ms.
+const FRAME: usize = LISTENING_RATE as usize / 50;
 
 /// EVA's own sound in the person's microphone.
 struct Echo {
@@ -153,10 +166,12 @@ impl Ears {
                 SoundIn::new(JitterConfig::default()).expect("libopus decodes 16 kHz mono"),
             )),
             bounds: Bounds::Voice,
-            vad_from: 0,
-            vad: engines.vad.stream(),
-            marks: SpeechMarks::new(MarksConfig::default()),
-            marks_config: MarksConfig::default(),
+            voice: VoiceActivity {
+                vad: engines.vad.stream(),
+                from: 0,
+                marks: SpeechMarks::new(MarksConfig::default()),
+                config: MarksConfig::default(),
+            },
             sound: TurnSound::default(),
             language,
             partial: PartialPasses::default(),
@@ -196,8 +211,8 @@ impl Ears {
         if let Some(activation) = activation {
             let before = MarksConfig::default();
             let deactivation = (activation - 0.15).max(0.05);
-            self.marks_config = MarksConfig { activation, deactivation, ..before };
-            self.marks = SpeechMarks::new(self.marks_config);
+            self.voice.config = MarksConfig { activation, deactivation, ..before };
+            self.voice.marks = SpeechMarks::new(self.voice.config);
         }
         self.bound_by(if by_hand { Bounds::Client } else { Bounds::Voice });
     }
@@ -218,10 +233,10 @@ impl Ears {
         }
         self.bounds = bounds;
         // What was heard before is forgotten, and the voice is listened for anew.
-        self.vad = self.engines.vad.stream();
-        self.marks = SpeechMarks::new(self.marks_config);
+        self.voice.vad = self.engines.vad.stream();
+        self.voice.marks = SpeechMarks::new(self.voice.config);
         self.echo.held = None;
-        self.vad_from = self.sound.end();
+        self.voice.from = self.sound.end();
         self.clear();
     }
 
@@ -233,7 +248,18 @@ impl Ears {
         self.partial.every = PARTIAL_EVERY;
     }
 
-    /// The button is up; how much sound the open turn has.
+    /// The button goes up; sound that is on its way still counts.
+    pub(super) fn release(&mut self) {
+        self.sound.mark();
+    }
+
+    /// Whether somebody is heard in what came after [`Self::release`].
+    pub(super) fn spoke_on(&self) -> bool {
+        let audible = (self.sound.level_dbfs() - TAIL_BELOW_DB).max(TAIL_SILENT_DBFS);
+        self.sound.since_mark().chunks(FRAME).any(|frame| rms_dbfs(frame) > audible)
+    }
+
+    /// The button is up for good; how much sound the open turn has.
     pub(super) fn lift(&mut self) -> Duration {
         self.bounds = Bounds::Button { down: false };
         self.partial.due = None;
@@ -298,7 +324,7 @@ impl Ears {
             self.arrivals.push_back((self.sound.end(), frame.arrived));
             self.sound.push(&frame.samples);
             if self.bounds == Bounds::Voice {
-                self.vad.push(&frame.samples);
+                self.voice.vad.push(&frame.samples);
             }
         }
     }
@@ -371,9 +397,9 @@ impl Ears {
             }
             tokio::select! {
                 biased;
-                window = self.vad.next() => {
-                    let end_sample = window.end_sample + self.vad_from;
-                    self.marks.handle(VadWindow { end_sample, ..window });
+                window = self.voice.vad.next() => {
+                    let end_sample = window.end_sample + self.voice.from;
+                    self.voice.marks.handle(VadWindow { end_sample, ..window });
                 }
                 result = of_pass(&mut self.finals) => {
                     let (pass, started, heard) = result;
@@ -403,7 +429,7 @@ impl Ears {
             if let Some(start) = held.take_if(|start| !start.silent && !*left_over) {
                 return Some(start.mark);
             }
-            let mark = self.marks.poll_mark()?;
+            let mark = self.voice.marks.poll_mark()?;
             match (mark, &mut *held) {
                 (SpeechMark::Started { .. }, None) if *left_over => {
                     *held = Some(HeldStart { mark, silent: false });

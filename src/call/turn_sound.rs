@@ -26,6 +26,8 @@ pub(super) struct TurnSound {
     open: Option<u64>,
     /// Where the last committed turn starts.
     last: Option<u64>,
+    /// A place to look back to.
+    marked: u64,
 }
 
 impl TurnSound {
@@ -91,6 +93,17 @@ impl TurnSound {
     /// The reply to the last turn was heard: it will not be reopened.
     pub(super) fn settle(&mut self) {
         self.last = None;
+    }
+
+    /// Remembers where the sound is now, for [`Self::since_mark`].
+    pub(super) fn mark(&mut self) {
+        self.marked = self.end();
+    }
+
+    /// What came since [`Self::mark`], as far as it is kept.
+    pub(super) fn since_mark(&self) -> &[f32] {
+        let from = self.marked.max(self.base).min(self.end());
+        &self.samples[(from - self.base) as usize..]
     }
 
     /// The sound of the open turn so far, at most 30 s; empty when none is open.

@@ -146,7 +146,7 @@ pub enum Input {
     Cancelled,
     /// The person holds the button down: they have the floor, and EVA stops.
     Pressed,
-    /// They let go of it: their turn is over.
+    /// They let go of it: their turn is over, once [`Input::Paused`] says that its sound is there.
     Released,
     /// What was heard of the open turn is not meant for EVA.
     LetGo,

@@ -21,15 +21,15 @@ impl TurnMachine {
         self.floor = Floor::Speaking;
     }
 
-    /// The button is up: the turn is over as soon as its words are known.
+    /// The button is up: the turn is over once [`Input::Paused`](crate::turn::Input::Paused) says that
+    /// all of its sound is there, and its words are known.
     pub(super) fn released(&mut self, now: At) {
         if !matches!(self.floor, Floor::Speaking) {
             return;
         }
         self.counts.passes += 1;
         let pass = PassId(self.counts.passes);
-        self.floor =
-            Floor::Pausing(Pause { confirmed: Some(now), by_hand: true, ..Pause::new(pass) });
+        self.floor = Floor::Pausing(Pause { by_hand: true, ..Pause::new(pass) });
         self.speculation.pass_begins(now);
         self.agenda.act(Action::StartPass { pass });
     }
@@ -101,8 +101,9 @@ mod tests {
         let pass = PassId(1);
         assert_eq!(told(&mut machine, 900, Input::Released), [Action::StartPass { pass }]);
         let (reply, turn, open) = (ReplyId(1), TurnId(1), words("I would like to"));
+        assert!(told(&mut machine, 1000, heard(1, "I would like to")).is_empty(), "sound may come");
         assert_eq!(
-            told(&mut machine, 1000, heard(1, "I would like to")),
+            told(&mut machine, 1050, Input::Paused { last_voiced: at(900) }),
             [
                 Action::StartReply { reply, words: open.clone() },
                 Action::Commit { turn, words: open },
@@ -110,6 +111,18 @@ mod tests {
                 Action::Show(State::Thinking),
             ]
         );
+    }
+
+    #[test]
+    fn a_reply_to_whole_words_is_begun_while_the_last_sound_is_waited_for() {
+        let mut machine = TurnMachine::new(Settings::default());
+        told(&mut machine, 0, Input::Pressed);
+        told(&mut machine, 900, Input::Released);
+        let (reply, turn, whole) = (ReplyId(1), TurnId(1), words("What time is it?"));
+        let begun = told(&mut machine, 950, heard(1, "What time is it?"));
+        assert_eq!(begun, [Action::StartReply { reply, words: whole.clone() }]);
+        let paused = told(&mut machine, 1050, Input::Paused { last_voiced: at(900) });
+        assert_eq!(paused[..2], [Action::Commit { turn, words: whole }, Action::Release { reply }]);
     }
 
     #[test]
@@ -121,7 +134,8 @@ mod tests {
         let pressed = told(&mut machine, 500, Input::Pressed);
         assert_eq!(pressed, [Action::Stop { reply }, Action::Show(State::Hearing)]);
         told(&mut machine, 900, Input::Released);
-        let commits = told(&mut machine, 1000, heard(1, "Yes."));
+        told(&mut machine, 1000, heard(1, "Yes."));
+        let commits = told(&mut machine, 1050, Input::Paused { last_voiced: at(900) });
         assert!(
             commits.iter().any(|action| matches!(action, Action::Commit { .. })),
             "{commits:?}"
@@ -135,7 +149,9 @@ mod tests {
         told(&mut machine, 500, Input::Released);
         let nothing = [Action::DropPass { pass: PassId(1) }, Action::Discard];
         let listening = [Action::Show(State::Listening)];
-        assert_eq!(told(&mut machine, 600, heard(1, "")), [&nothing[..], &listening].concat());
+        told(&mut machine, 600, heard(1, ""));
+        let paused = told(&mut machine, 650, Input::Paused { last_voiced: at(500) });
+        assert_eq!(paused, [&nothing[..], &listening].concat());
         told(&mut machine, 700, Input::Pressed);
         told(&mut machine, 900, Input::Released);
         assert_eq!(told(&mut machine, 950, Input::Pressed), [Action::DropPass { pass: PassId(2) }]);
