@@ -102,7 +102,7 @@ const GATEWAY_EVENTS = new Set([
  * - `filler` `{reply_id, text, rtp_start, rtp_end}`: the reply is late, something short sounds in its place
  * - `backchannel` `{text, rtp_start, rtp_end}`: EVA says "mhm" while the person has the floor
  * - `tool` `{reply_id, name, ok}`: a tool runs for a reply; with `ok` it has ended
- * - `hangup` `{reason}`: EVA ends the call, after `silence` or because it is `too_long`
+ * - `hangup` `{reason}`: the call is ended: after `silence`, because it is `too_long`, or by the `operator`
  * - `cut` `{reply_id, heard_text, rtp_at}`: EVA was interrupted; the rest was never heard
  * - `turn` `{state}`: `listening`, `hearing`, `thinking` or `speaking`
  * - `speaking` `{speaking}`: EVA's sound begins or ends to be heard, measured on the sound itself
