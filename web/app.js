@@ -65,6 +65,8 @@ function show() {
   $("hold").hidden = !settings.pushToTalk || !speaks || state === "connecting";
   face.on = settings.showsFace;
   $("face").hidden = !settings.showsFace;
+  document.body.classList.toggle("faceless", !settings.showsFace);
+  $("left").hidden = state === "idle" ? $("key-field").hidden : $("mute").hidden;
   settings.place(state !== "idle");
   if (!since) face.rest();
   document.title = state === "idle" ? "EVA-Voice" : `${texts.status[state]} – EVA-Voice`;
@@ -143,6 +145,7 @@ function begun() {
   transcript.clear();
   waterfall.clear();
   $("transcript-menu").hidden = true;
+  document.body.classList.remove("fresh");
   $("intro").hidden = true;
   $("captions").hidden = false;
   $("open-insights").hidden = false;

@@ -93,6 +93,7 @@ test("the page can call again, and leaving it frees the call", async (t) => {
   await page.locator("#captions li.eva .word.now").first().waitFor({ timeout: ANSWER_MS });
   await page.waitForTimeout(400);
   await shoot(page, "call-phone-dark");
+  assert.ok((await page.locator("#line").boundingBox()).height > 60, "the line has its room in a call");
   await page.goto("about:blank");
   t.diagnostic(`free after ${Math.round(await untilFree(gateway.base, 1000))} ms`);
   await page.context().close();
