@@ -339,7 +339,9 @@ mod tests {
     }
 
     fn tone(rate: usize, samples: usize) -> Vec<f32> {
-        (0..samples).map(|i| (i as f32 * 440.0 * std::f32::consts::TAU / rate as f32).sin() * 0.5).collect()
+        (0..samples)
+            .map(|i| (i as f32 * 440.0 * std::f32::consts::TAU / rate as f32).sin() * 0.5)
+            .collect()
     }
 
     /// Three seconds: the person sounds from 500 to 1000 ms, EVA from 1500 to 2000 ms.
