@@ -328,7 +328,7 @@ fn with_a_button_only_what_is_said_while_it_is_down_counts() {
         }
         assert_eq!(mock.seen().requests, 0);
         // A question that seems to go on: the button says that it is over.
-        let open = say("Can you tell me something about the").await;
+        let open = say("Can you please tell me something about the long history of the").await;
         call.tell(&press);
         // People let go a moment after their last word.
         let length = Duration::from_secs_f64(open.len() as f64 / 48_000.0 + 0.3);
@@ -337,7 +337,7 @@ fn with_a_button_only_what_is_said_while_it_is_down_counts() {
         let latency = wait_for(&mut call, "eva.latency", 1).await;
         assert!(told(&call, "eva.partial").any(|partial| partial["text"] != ""), "words so far");
         let pause = latency["parts_ms"]["pause"].as_f64().expect("a part");
-        assert!((140.0..200.0).contains(&pause), "{latency}");
+        assert!((140.0..300.0).contains(&pause), "{latency}");
         assert!(latency["parts_ms"]["committed"].as_f64() < Some(20.0), "{latency}");
         println!("from the release to the first sound: {latency}");
         // Pressed again, she stops; the history has what was heard.
