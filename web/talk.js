@@ -87,7 +87,6 @@ export class PushToTalk {
     this.#held = held;
     this.#button.setAttribute("aria-pressed", String(held !== "up"));
     $("hold-label").textContent = held === "up" ? texts.hold : held === "down" ? texts.holding : texts.held;
-    document.body.classList.toggle("holding", held !== "up");
   }
 }
 

@@ -3,7 +3,7 @@
 //! In: its frames. Out: typed turns, presses of the button, another voice, language or persona from the
 //! next reply on; an error for what cannot be done. Realtime clients have `realtime.rs` instead.
 
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 use super::button::Button;
 use super::choices::{Cast, Choices, Plan};
@@ -48,8 +48,13 @@ pub(super) async fn loaded(slot: &mut Option<Changing>) -> (Plan, Option<Cast>) 
     let Some(changing) = slot else { return std::future::pending().await };
     let result = (&mut changing.loading).await;
     let Some(changing) = slot.take() else { return std::future::pending().await };
-    let cast = match result {
-        Ok(Ok(cast)) => Some(cast),
+    (changing.plan, or_logged(result))
+}
+
+/// What was loaded; why it was not is said in the log.
+pub(super) fn or_logged<T>(result: Result<Result<T, VoiceError>, JoinError>) -> Option<T> {
+    match result {
+        Ok(Ok(loaded)) => Some(loaded),
         Ok(Err(error)) => {
             tracing::warn!(%error, "a voice could not be loaded");
             None
@@ -58,8 +63,7 @@ pub(super) async fn loaded(slot: &mut Option<Changing>) -> (Plan, Option<Cast>) 
             tracing::error!(%error, "the loading of a voice broke");
             None
         }
-    };
-    (changing.plan, cast)
+    }
 }
 
 /// How many frames may still be followed.

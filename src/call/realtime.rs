@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::ears::COMMITTED;
 use super::line::samples;
+use super::own;
 use super::playout::Heard;
 use super::reply::{Manner, ReplyMaker};
 use super::task::Call;
@@ -58,17 +59,7 @@ pub(super) async fn loaded(slot: &mut Option<Loading>) -> Option<VitsVoice> {
     let Some(loading) = slot else { return std::future::pending().await };
     let result = loading.await;
     *slot = None;
-    match result {
-        Ok(Ok(voice)) => Some(voice),
-        Ok(Err(error)) => {
-            tracing::warn!(%error, "a voice could not be loaded");
-            None
-        }
-        Err(error) => {
-            tracing::error!(%error, "the loading of a voice broke");
-            None
-        }
-    }
+    own::or_logged(result)
 }
 
 impl Call {
